@@ -1,0 +1,47 @@
+"""The function app's table of contents: a trigger for each route, each handing its request on.
+
+The routes are anonymous since the gateway checks keys of its own. The catch-all takes every other
+spelling of the same calls, the home page, and whatever is not there.
+"""
+
+import azure.functions as func
+from azurefunctions.extensions.http.fastapi import Request, Response
+
+from shared import web
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+
+@app.route("api/v1/chat/completions", methods=["POST"])
+async def chat_completions(req: Request) -> Response:
+    return await web.handle(req)
+
+
+@app.route("api/v1/embeddings", methods=["POST"])
+async def embeddings(req: Request) -> Response:
+    return await web.handle(req)
+
+
+@app.route("api/v1/models", methods=["GET"])
+async def models(req: Request) -> Response:
+    return await web.handle(req)
+
+
+@app.route("api/v1/models/{model}", methods=["GET"])
+async def model(req: Request) -> Response:
+    return await web.handle(req)
+
+
+@app.route("api/v1/event", methods=["GET"])
+async def event(req: Request) -> Response:
+    return await web.handle(req)
+
+
+@app.route("health", methods=["GET"])
+async def health(req: Request) -> Response:
+    return await web.handle(req)
+
+
+@app.route("{*path}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+async def every_other_path(req: Request) -> Response:
+    return await web.handle(req)

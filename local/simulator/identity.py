@@ -1,0 +1,36 @@
+"""The managed identity endpoint of App Service, for keyless runs without Azure."""
+
+import json
+import time
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from local.simulator.refusals import Json, Refusal
+from local.simulator.steps import Answer
+
+TOKEN_PREFIX = "simulated-token-"
+_LIFETIME_S = 24 * 60 * 60
+_CLIENT_ID = "00000000-0000-4000-8000-00000000c11e"
+
+
+def issue_token(header: str | None, query: Mapping[str, str]) -> Answer:
+    """https://learn.microsoft.com/azure/app-service/overview-managed-identity (REST)."""
+    if not header:
+        raise _failure(401, "The X-IDENTITY-HEADER header is missing.")
+    if query.get("api-version") != "2019-08-01":
+        raise _failure(400, "api-version 2019-08-01 is expected.")
+    resource = query.get("resource")
+    if not resource:
+        raise _failure(400, "The resource parameter is missing.")
+    token: Json = {
+        "access_token": TOKEN_PREFIX + (urlsplit(resource).hostname or resource),
+        "expires_on": str(int(time.time()) + _LIFETIME_S),
+        "resource": resource,
+        "token_type": "Bearer",
+        "client_id": query.get("client_id", _CLIENT_ID),
+    }
+    return Answer(json.dumps(token).encode())
+
+
+def _failure(status: int, message: str) -> Refusal:
+    return Refusal(status, json.dumps({"statusCode": status, "message": message}).encode())

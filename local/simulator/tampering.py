@@ -1,0 +1,68 @@
+"""Ways to spoil an answer on its way: each turns the pieces of a good one into steps."""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+
+from local.simulator.refusals import Json
+from local.simulator.steps import Act, Step
+
+_ERROR: Json = {
+    "message": "The server had an error while processing your request. Sorry about that!",
+    "type": "server_error",
+    "param": None,
+    "code": "500",
+}
+_ERROR_EVENT = f"data: {json.dumps({'error': _ERROR})}\n\n".encode()
+
+
+def drip(pieces: Iterator[bytes], milliseconds: int) -> Iterator[Step]:
+    yield from islice(pieces, 1)
+    for piece in pieces:
+        yield milliseconds / 1000
+        yield piece
+
+
+def cut(pieces: Iterator[bytes], count: int) -> Iterator[Step]:
+    yield from islice(pieces, count)
+    yield Act.CUT
+
+
+def tear(pieces: Iterator[bytes], count: int) -> Iterator[Step]:
+    yield from islice(pieces, count)
+    for piece in islice(pieces, 1):
+        yield piece[: len(piece) // 2]
+    yield Act.CUT
+
+
+def stall(pieces: Iterator[bytes], count: int) -> Iterator[Step]:
+    yield from islice(pieces, count)
+    yield Act.STALL
+
+
+def malformed(pieces: Iterator[bytes], count: int) -> Iterator[Step]:
+    yield from islice(pieces, max(count - 1, 0))
+    for piece in islice(pieces, 1):
+        yield piece[: len(piece) // 2] + b"\n\n"
+    yield from pieces
+
+
+def without_last(pieces: Iterator[bytes], _: int) -> Iterator[Step]:
+    held = next(pieces, b"")
+    for piece in pieces:
+        yield held
+        held = piece
+
+
+def error_after(pieces: Iterator[bytes], count: int) -> Iterator[Step]:
+    yield from islice(pieces, count)
+    yield _ERROR_EVENT
+
+
+def nothing(pieces: Iterator[bytes], _: int) -> Iterator[Step]:
+    yield from islice(pieces, 0)
+
+
+def with_crlf(pieces: Iterator[bytes], _: int) -> Iterator[Step]:
+    for piece in pieces:
+        yield piece.replace(b"\n", b"\r\n")

@@ -1,0 +1,80 @@
+"""Builds the gateway once per process, at the first request, in the loop that then runs."""
+
+import logging
+import time
+
+from shared.admission import Admission
+from shared.attempts import Attempts
+from shared.errors import ConfigurationError, EventStoreUnavailable
+from shared.event_cache import EventCache
+from shared.model_map import ModelMap
+from shared.proxy import Proxy
+from shared.settings import Settings
+
+# A code that no event can have: too short. Asking for it is a read of the store all the same.
+_PROBE = "probe"
+
+
+class App:
+    """The parts of the gateway, wired together."""
+
+    def __init__(self, settings: Settings) -> None:
+        # Imported at the first request, so that the platform can index the functions sooner.
+        from azure.core.pipeline.transport import AioHttpTransport
+
+        from shared.credentials import BearerToken, credential
+        from shared.events import Events
+        from shared.tables import Tables
+        from shared.upstream import Upstream, open_session
+
+        model_map = ModelMap.parse(settings.model_map)
+        self._session = open_session(settings)
+        transport = AioHttpTransport(session=self._session, session_owner=False)
+        self._tables = Tables(settings.storage, transport)
+        token = None if settings.api_key else BearerToken(credential())
+        self.settings = settings
+        self.events = EventCache(Events(self._tables).get, time.monotonic)
+        self.admission = Admission(self.events, Attempts(time.monotonic))
+        self.proxy = Proxy(settings, model_map, Upstream(settings, self._session, token))
+
+    async def store_answers(self) -> bool:
+        """Whether the event store can be reached, as of at most a few seconds ago."""
+        try:
+            await self.events.get(_PROBE)
+        except EventStoreUnavailable:
+            return False
+        return not self.events.store_is_down
+
+    async def close(self) -> None:
+        """Close what is open; the host calls this where it can, at shutdown."""
+        await self._tables.close()
+        await self._session.close()
+
+
+_app: App | ConfigurationError | None = None
+
+
+def current() -> App:
+    """The process's gateway. Raises ConfigurationError, until the settings are mended and it restarts."""
+    global _app
+    if _app is None:
+        _quiet_libraries()
+        try:
+            _app = App(Settings.from_environ())
+        except ConfigurationError as error:
+            _app = error
+    if isinstance(_app, ConfigurationError):
+        raise _app.with_traceback(None)
+    return _app
+
+
+async def close() -> None:
+    """Close the process's gateway if it was built."""
+    if isinstance(_app, App):
+        await _app.close()
+
+
+def _quiet_libraries() -> None:
+    """Keep per-request lines of the HTTP server and the storage SDK out of the log; ours says it all."""
+    for name in ("uvicorn.access", "azure"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,109 @@
+"""The checks on a request's body: its members' types, and the event's cap on output tokens."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from shared.errors import BadRequest
+from shared.operations import Operation
+
+Members = dict[str, Any]
+_NO_MODEL = (None, "", "portkey-default")
+_MULTIPLIERS = ("n", "best_of")
+
+
+class _Ambiguous(Members):
+    """An object that names a member twice."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Members:
+    members = dict(pairs)
+    return members if len(members) == len(pairs) else _Ambiguous(members)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
+def parse_body(body: bytes) -> Members:
+    """The members of a JSON body, whatever its content type says. Raises BadRequest.
+
+    A member that stands there twice is refused: if we read one and the upstream the other, a caller
+    could pass the event's cap.
+    """
+    try:
+        members = _DECODER.decode(body.decode(json.detect_encoding(body)))
+    except (ValueError, RecursionError) as error:
+        where = f" ({error})" if isinstance(error, json.JSONDecodeError) else ""
+        raise BadRequest(
+            f"The request body is not valid JSON{where}.", code="invalid_json"
+        ) from None
+    if not isinstance(members, dict):
+        raise BadRequest("The request body must be a JSON object.")
+    if isinstance(members, _Ambiguous):
+        raise BadRequest("The request body names a member twice.", code="invalid_json")
+    return members
+
+
+def model_of(members: Members) -> str:
+    """The model asked for, or "" if the call leaves it to us. Raises BadRequest."""
+    model = members.get("model")
+    if model in _NO_MODEL:
+        return ""
+    if not isinstance(model, str):
+        raise _wrong_type("model", "a string")
+    return model
+
+
+def check_types(operation: Operation, members: Members) -> None:
+    """Raises BadRequest for a member that we act on and that has the wrong type."""
+    stream = members.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise _wrong_type("stream", "true or false")
+    for field in (*operation.output_fields, *(_MULTIPLIERS if operation.output_fields else ())):
+        if _count(members, field) is not None and members[field] < 1:
+            raise BadRequest(f"'{field}' must be at least 1.", param=field)
+
+
+def cap_output(operation: Operation, members: Members, cap: int | None) -> Members | None:
+    """The members with the output cap set where the caller set none; None if nothing has to change.
+
+    What may come out is the tokens asked for times the number of answers (`n`, `best_of`). Raises
+    BadRequest with `max_tokens_exceeded` if the call asks for more than `cap` tokens.
+    """
+    if cap is None or not operation.output_fields:
+        return None
+    answers = max(_count(members, field) or 1 for field in _MULTIPLIERS)
+    asked = {
+        field: count
+        for field in operation.output_fields
+        if (count := _count(members, field)) is not None
+    }
+    for field, count in asked.items():
+        if count * answers > cap:
+            raise _exceeded(field, cap, answers)
+    if answers > cap:
+        raise _exceeded("n", cap, answers)
+    return None if asked else {**members, operation.output_fields[0]: cap // answers}
+
+
+def _exceeded(field: str, cap: int, answers: int) -> BadRequest:
+    most = cap // answers
+    times = f" ({most} for each of {answers} answers)" if answers > 1 and most else ""
+    return BadRequest(
+        f"'{field}' asks for more output than this event allows: at most {cap} tokens{times}.",
+        code="max_tokens_exceeded",
+        param=field,
+    )
+
+
+def _count(members: Mapping[str, Any], field: str) -> int | None:
+    value = members.get(field)
+    if value is None:
+        return None
+    if type(value) is not int:
+        raise _wrong_type(field, "an integer")
+    return value
+
+
+def _wrong_type(field: str, right: str) -> BadRequest:
+    return BadRequest(f"'{field}' must be {right}.", param=field)

@@ -1,0 +1,107 @@
+"""What the gateway answers by itself: models, the caller's event, its health, and what it is."""
+
+import json
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from shared.errors import NotFound
+from shared.model_map import Entry, ModelMap
+from shared.models import Caller
+from shared.proxy import Answer
+
+VERSION = "0.1.0"
+_HOME = Path(__file__).with_name("home.html")
+
+
+def json_answer(content: Mapping[str, Any], status: int = 200) -> Answer:
+    body = json.dumps(content, ensure_ascii=False).encode()
+    return Answer(status, [(b"content-type", b"application/json")], body)
+
+
+def models(available: ModelMap) -> Answer:
+    """OpenAI's list of models: those the caller's event allows."""
+    return json_answer({"object": "list", "data": [_model(name) for name in available.models]})
+
+
+def model(available: ModelMap, name: str) -> Answer:
+    """One model. Raises NotFound if the event does not have it."""
+    entry = available.find_deployment(name)
+    if entry is None:
+        raise NotFound(
+            f"The model '{name}' does not exist or is not part of this event. "
+            f"Available: {', '.join(available.models) or 'none'}.",
+            code="model_not_found",
+            param="model",
+        )
+    return json_answer(_model(entry.model))
+
+
+def info(default: Entry | None) -> Answer:
+    """What the Azure AI Inference clients ask for with `get_model_info`: the default chat model."""
+    return json_answer(
+        {
+            "model_name": default.model if default else "",
+            "model_type": "chat-completion",
+            "model_provider_name": "Azure OpenAI",
+        }
+    )
+
+
+def event(caller: Caller, available: ModelMap) -> Answer:
+    """What the caller's event allows. Times are ISO 8601 in UTC; `max_tokens` is per request."""
+    granted = caller.event
+    return json_answer(
+        {
+            "object": "event",
+            "name": granted.name,
+            "attendee": caller.attendee,
+            "start": granted.start.isoformat(),
+            "end": granted.end.isoformat(),
+            "timezone": granted.timezone,
+            "models": available.models,
+            "max_tokens": granted.max_tokens,
+            "url": granted.url,
+            "url_text": granted.url_text,
+            "organizer_name": granted.organizer_name,
+            "organizer_email": granted.organizer_email,
+        }
+    )
+
+
+def health(problem: str, store_is_down: bool) -> Answer:
+    """`ok`; `degraded` while the event store is down; `misconfigured`, with the problem, and 503."""
+    if problem:
+        content = {"status": "misconfigured", "version": VERSION, "problem": problem}
+        return json_answer(content, 503)
+    store = "unavailable" if store_is_down else "ok"
+    status = "degraded" if store_is_down else "ok"
+    return json_answer({"status": status, "version": VERSION, "event_store": store})
+
+
+def home(base_url: str, wants_html: bool) -> Answer:
+    """What this is and how to call it, as a page for people and as JSON for programs."""
+    if wants_html:
+        page = Template(_HOME.read_text("utf-8")).substitute(base_url=escape(base_url))
+        return Answer(200, [(b"content-type", b"text/html; charset=utf-8")], page.encode())
+    return json_answer(
+        {
+            "name": "Azure OpenAI gateway",
+            "version": VERSION,
+            "base_url": f"{base_url}/v1",
+            "api_key": "EVENT-CODE/YOUR-NAME",
+            "operations": [
+                "POST /v1/chat/completions",
+                "POST /v1/embeddings",
+                "GET /v1/models",
+                "GET /api/v1/event",
+                "GET /health",
+            ],
+        }
+    )
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "azure-openai"}

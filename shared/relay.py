@@ -1,0 +1,78 @@
+"""Passes an upstream's stream on to the caller, event by event."""
+
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
+
+from shared.call_log import CallLog
+from shared.errors import GatewayError, StreamCut, StreamStalled, UpstreamUnreachable
+from shared.sse import EventStream
+
+if TYPE_CHECKING:
+    from shared.upstream import Reply
+
+_COMMENT = b": keep-alive\n\n"
+
+
+class Relay:
+    """One stream. Call `begin`, then iterate `events` and close it, on every path.
+
+    `keep_alive_s` is the silence after which a comment shows the caller that the stream lives
+    (if `may_comment`: some clients break on comments), `idle_timeout_s` that which ends the stream.
+    """
+
+    def __init__(
+        self,
+        reply: "Reply",
+        log: CallLog,
+        *,
+        skip_prelude: bool,
+        may_comment: bool,
+        keep_alive_s: float,
+        idle_timeout_s: float,
+    ) -> None:
+        self._reply = reply
+        self._log = log
+        self._stream = EventStream(skip_prelude=skip_prelude)
+        self._sign_of_life = _COMMENT if may_comment else b""
+        self._wait_s = min(keep_alive_s, idle_timeout_s)
+        self._idle_timeout_s = idle_timeout_s
+        self._first = b""
+
+    async def begin(self) -> None:
+        """Wait for the first event, so that a stream that breaks before it is an ordinary error.
+
+        Waits no longer than the caller can do without a sign of life. Raises UpstreamUnreachable.
+        """
+        try:
+            while not self._first:
+                chunk = await self._reply.next_chunk(self._wait_s)
+                if chunk is None:
+                    self._first = self._sign_of_life
+                    return
+                if chunk == b"":
+                    raise StreamCut("Azure OpenAI's stream ended before it began. Try again.")
+                self._first = self._stream.feed(chunk)
+        except StreamCut as error:
+            raise UpstreamUnreachable(error.message) from None
+
+    async def events(self) -> AsyncGenerator[bytes, None]:
+        """Whole events as they arrive; a stream that breaks ends with an error event, no `[DONE]`."""
+        try:
+            yield self._first
+            silent_s = 0.0
+            while (chunk := await self._reply.next_chunk(self._wait_s)) != b"":
+                if chunk is None:
+                    silent_s += self._wait_s
+                    if silent_s >= self._idle_timeout_s:
+                        raise StreamStalled("Azure OpenAI's stream stopped half way. Try again.")
+                    yield self._sign_of_life
+                    continue
+                silent_s = 0.0
+                if events := self._stream.feed(chunk):
+                    yield events
+            yield self._stream.finish()
+        except GatewayError as error:
+            self._log.error = error.code
+            yield b"data: " + error.body() + b"\n\n"
+        finally:
+            self._reply.close()

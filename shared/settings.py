@@ -1,0 +1,118 @@
+"""The app's settings: the one reader of the environment."""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+
+from shared.errors import ConfigurationError
+
+
+def _endpoint(value: str) -> str:
+    """`https://NAME.openai.azure.com`, with or without a trailing slash."""
+    url = urlsplit(value.strip().rstrip("/"))
+    extra = url.path or url.query or url.fragment or url.username
+    if url.scheme not in ("http", "https") or not url.hostname or extra:
+        raise ValueError("write it as https://NAME.openai.azure.com, with nothing behind the host")
+    return f"{url.scheme}://{url.netloc}"
+
+
+def _service_uri(value: str) -> str:
+    if urlsplit(value).scheme not in ("http", "https"):
+        raise ValueError("write it as https://NAME.table.core.windows.net")
+    return value.rstrip("/")
+
+
+def _stripped(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
+Text = Annotated[str, BeforeValidator(_stripped), Field(min_length=1)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class Storage(BaseModel):
+    """Where the tables are: a connection string, or a service address reached by identity."""
+
+    model_config = ConfigDict(frozen=True)
+
+    connection_string: SecretStr | None = None
+    table_service_uri: Annotated[str, AfterValidator(_service_uri)] | None = None
+    client_id: str | None = None
+
+
+class Settings(BaseModel):
+    """All app settings; each alias is the name of an environment variable.
+
+    Durations are seconds, sizes bytes.
+    """
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    endpoint: Annotated[Text, AfterValidator(_endpoint)] = Field(alias="AZURE_OPENAI_ENDPOINT")
+    api_key: SecretStr | None = Field(None, alias="AZURE_OPENAI_API_KEY")
+    api_version: Text = Field("2024-10-21", alias="AZURE_OPENAI_API_VERSION")
+    model_map: Text = Field(alias="AZURE_OPENAI_MODEL_MAP")
+    storage: Storage = Field(alias="EVENT_STORAGE")
+    max_body_bytes: int = Field(32 * 2**20, alias="REQUEST_MAX_BYTES", gt=0)
+    connect_timeout_s: Seconds = Field(5, alias="UPSTREAM_CONNECT_TIMEOUT_S")
+    first_byte_timeout_s: Seconds = Field(220, alias="UPSTREAM_FIRST_BYTE_TIMEOUT_S")
+    idle_timeout_s: Seconds = Field(300, alias="UPSTREAM_IDLE_TIMEOUT_S")
+    keep_alive_s: Seconds = Field(90, alias="STREAM_KEEP_ALIVE_S")
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Read the settings. An empty value counts as absent.
+
+        Raises ConfigurationError, which names the settings at fault but never shows their values.
+        """
+        given = {name: value for name, value in environ.items() if value.strip()}
+        known = {
+            field.alias: given[field.alias]
+            for field in cls.model_fields.values()
+            if field.alias in given
+        }
+        try:
+            return cls.model_validate({**known, "EVENT_STORAGE": storage_from_environ(environ)})
+        except ValidationError as error:
+            raise _configuration_error(error) from None
+
+
+def storage_from_environ(environ: Mapping[str, str] = os.environ) -> Storage:
+    """Where the tables are: EVENT_STORAGE, else AzureWebJobsStorage, each in its two forms."""
+    for name in ("EVENT_STORAGE", "AzureWebJobsStorage"):
+        connection_string = environ.get(name, "").strip()
+        service_uri = environ.get(f"{name}__tableServiceUri", "").strip()
+        try:
+            if connection_string:
+                return Storage(connection_string=SecretStr(connection_string))
+            if service_uri:
+                client_id = environ.get(f"{name}__clientId", "").strip() or None
+                return Storage(table_service_uri=service_uri, client_id=client_id)
+        except ValidationError as error:
+            raise _configuration_error(error, f"{name}__tableServiceUri") from None
+    raise ConfigurationError(
+        "EVENT_STORAGE is missing: set it to a storage connection string, or set "
+        "EVENT_STORAGE__tableServiceUri to reach a storage account by identity."
+    )
+
+
+def _configuration_error(error: ValidationError, name: str | None = None) -> ConfigurationError:
+    problems = []
+    for item in error.errors(include_input=False, include_url=False):
+        setting = name or str(item["loc"][0])
+        reason = (
+            "missing" if item["type"] == "missing" else item["msg"].removeprefix("Value error, ")
+        )
+        problems.append(f"{setting}: {reason}")
+    return ConfigurationError("Wrong or missing app settings. " + "; ".join(problems) + ".")

@@ -1,0 +1,143 @@
+"""HTTP to Azure OpenAI through one session; the only user of aiohttp."""
+
+import asyncio
+from collections.abc import Sequence
+
+import aiohttp
+from yarl import URL
+
+from shared.credentials import BearerToken
+from shared.errors import StreamCut, UpstreamTimeout, UpstreamUnreachable
+from shared.operations import Operation
+from shared.settings import Settings
+
+# Azure's front ends keep an idle connection for minutes, aiohttp by default for 15 s.
+_KEEP_ALIVE_S = 60
+_CONNECTIONS_PER_HOST = 512
+
+
+def open_session(settings: Settings) -> aiohttp.ClientSession:
+    """The process's one session; it belongs to the loop that runs now."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=0, limit_per_host=_CONNECTIONS_PER_HOST, keepalive_timeout=_KEEP_ALIVE_S
+        ),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_timeout_s),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+    )
+
+
+class Reply:
+    """An upstream's answer from its first byte on. Close it, on every path."""
+
+    def __init__(self, response: aiohttp.ClientResponse, idle_timeout_s: float) -> None:
+        self._response = response
+        self._idle_timeout_s = idle_timeout_s
+
+    @property
+    def status(self) -> int:
+        return self._response.status
+
+    @property
+    def headers(self) -> Sequence[tuple[bytes, bytes]]:
+        return self._response.raw_headers
+
+    @property
+    def is_stream(self) -> bool:
+        content_type = self._response.headers.get("content-type", "")
+        return self.status == 200 and content_type.startswith("text/event-stream")
+
+    async def read(self) -> bytes:
+        """The whole body. Raises UpstreamUnreachable if it breaks off, UpstreamTimeout if it stops."""
+        chunks = []
+        try:
+            while chunk := await self.next_chunk(self._idle_timeout_s):
+                chunks.append(chunk)
+        except StreamCut as error:
+            raise UpstreamUnreachable(error.message) from None
+        if chunk is None:
+            raise UpstreamTimeout("Azure OpenAI stopped in the middle of its answer. Try again.")
+        return b"".join(chunks)
+
+    async def next_chunk(self, wait_s: float) -> bytes | None:
+        """What has arrived, waiting for it if need be; b"" at the proper end of the body.
+
+        None after `wait_s` seconds without a byte; the body can still be read on. Raises StreamCut
+        if the connection broke before the end.
+        """
+        content = self._response.content
+        try:
+            chunk = content.read_nowait()
+            if chunk or content.at_eof():
+                return chunk
+            async with asyncio.timeout(wait_s):
+                return await content.readany()
+        except TimeoutError:
+            return None
+        except (aiohttp.ClientError, OSError):
+            raise StreamCut(
+                "Azure OpenAI's answer broke off before it was complete. Try again."
+            ) from None
+
+    def close(self) -> None:
+        """Give the connection back if the body was read to its end, else close it at once."""
+        self._response.close()
+
+
+class Upstream:
+    """One Azure OpenAI resource."""
+
+    def __init__(
+        self, settings: Settings, session: aiohttp.ClientSession, token: BearerToken | None
+    ) -> None:
+        self._settings = settings
+        self._session = session
+        self._token = token
+        self._headers = {"content-type": "application/json", "accept-encoding": "identity"}
+        if settings.api_key:
+            self._headers["api-key"] = settings.api_key.get_secret_value()
+        self._urls: dict[tuple[str, str], URL] = {}
+
+    async def post(
+        self, operation: Operation, deployment: str, headers: dict[str, str], body: bytes
+    ) -> Reply:
+        """Send a JSON body to a deployment and wait for the answer's first byte.
+
+        Raises UpstreamUnreachable, UpstreamTimeout, and ConfigurationError if the app's identity is
+        refused a token. An error that the upstream answers with is a Reply like any other.
+        """
+        headers |= self._headers
+        if self._token:
+            headers["authorization"] = f"Bearer {await self._token.value()}"
+        try:
+            async with asyncio.timeout(self._settings.first_byte_timeout_s):
+                response = await self._session.post(
+                    self._url(operation, deployment),
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
+                )
+        except aiohttp.ConnectionTimeoutError:
+            raise UpstreamUnreachable(
+                "Azure OpenAI took no connection in time. Try again."
+            ) from None
+        except TimeoutError:
+            raise UpstreamTimeout(
+                "Azure OpenAI did not begin to answer within "
+                f"{self._settings.first_byte_timeout_s:g} seconds. Try again."
+            ) from None
+        except (aiohttp.ClientError, OSError):
+            raise UpstreamUnreachable("Azure OpenAI cannot be reached. Try again.") from None
+        return Reply(response, self._settings.idle_timeout_s)
+
+    def _url(self, operation: Operation, deployment: str) -> URL:
+        """The deployment form; deployments come from the model map, so the memory is bounded."""
+        key = (operation.path, deployment)
+        if key not in self._urls:
+            address = (
+                f"{self._settings.endpoint}/openai/deployments/{deployment}/{operation.path}"
+                f"?api-version={self._settings.api_version}"
+            )
+            self._urls[key] = URL(address, encoded=True)
+        return self._urls[key]

@@ -1,0 +1,151 @@
+"""Requests in, responses and error bodies out; the only module that knows FastAPI."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from fastapi import Request, Response
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from shared import app, pages
+from shared.attempts import client_address
+from shared.call_log import CallLog, logger
+from shared.errors import ConfigurationError, GatewayError, InternalError, RequestTooLarge
+from shared.headers import RawHeaders
+from shared.operations import CHAT_COMPLETIONS, Operation, find_target
+from shared.presence import CallerLeft, WhilePresent
+from shared.proxy import Answer
+from shared.worker import forget
+
+_CLIENT_CLOSED_REQUEST = 499
+
+
+async def handle(request: Request) -> Response:
+    """Answer any request, whatever its path; every failure becomes an OpenAI-shaped error."""
+    log = CallLog()
+    try:
+        answer = await _answer(request, log)
+    except GatewayError as error:
+        answer = _error_answer(error, log)
+    except (CallerLeft, ClientDisconnect):
+        log.error = "caller_left"
+        answer = Answer(_CLIENT_CLOSED_REQUEST, [], b"")
+    except Exception:
+        logger.exception("request %s failed", log.request_id)
+        message = f"The gateway failed. Tell the organiser: request {log.request_id}."
+        answer = _error_answer(InternalError(message), log)
+    return GatewayResponse(answer, log)
+
+
+async def _answer(request: Request, log: CallLog) -> Answer:
+    scope = request.scope
+    headers: RawHeaders = scope["headers"]
+    target = find_target(scope["method"], scope["raw_path"].decode("latin-1"))
+    resource = target.resource
+    log.operation = resource.name if isinstance(resource, Operation) else resource
+    if resource == "home":
+        return pages.home(_base_url(request), "text/html" in request.headers.get("accept", ""))
+    if resource == "health":
+        return await _health()
+    gateway = app.current()
+    caller = await gateway.admission.admit(headers, lambda: _address(request))
+    log.admitted(caller)
+    if isinstance(resource, Operation):
+        body = await _read_body(request, gateway.settings.max_body_bytes)
+        async with WhilePresent(request.receive):
+            return await gateway.proxy.forward(resource, target, caller, headers, body, log)
+    available = gateway.proxy.models(caller)
+    if resource == "event":
+        return pages.event(caller, available)
+    if resource == "info":
+        return pages.info(available.first(CHAT_COMPLETIONS.fits))
+    return pages.model(available, target.model) if target.model else pages.models(available)
+
+
+async def _health() -> Answer:
+    try:
+        return pages.health("", not await app.current().store_answers())
+    except ConfigurationError as error:
+        return pages.health(error.message, store_is_down=False)
+
+
+async def _read_body(request: Request, limit: int) -> bytes:
+    """The body, never more than `limit` bytes of it. Raises RequestTooLarge."""
+    chunks = []
+    size = int(request.headers.get("content-length", 0))
+    if size <= limit:
+        size = 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                break
+            chunks.append(chunk)
+    if size > limit:
+        raise RequestTooLarge(f"The request body is larger than {limit:,} bytes, the most allowed.")
+    return b"".join(chunks)
+
+
+def _address(request: Request) -> str:
+    peer = request.client.host if request.client else ""
+    return client_address(request.headers.get("x-forwarded-for", ""), peer)
+
+
+def _base_url(request: Request) -> str:
+    """The address that the caller used: behind the platform's front end the scheme is its word."""
+    scheme = request.headers.get("x-forwarded-proto", request.url.scheme)
+    host = request.headers.get("x-forwarded-host") or request.headers.get("host", "")
+    return f"{scheme}://{host}"
+
+
+def _error_answer(error: GatewayError, log: CallLog) -> Answer:
+    log.error = error.code
+    headers = [(name.encode(), value.encode()) for name, value in error.headers.items()]
+    return Answer(error.status, [*headers, (b"content-type", b"application/json")], error.body())
+
+
+class GatewayResponse(Response):
+    """An answer on its way out. Its end is the request's end: there the line of log is written."""
+
+    def __init__(self, answer: Answer, log: CallLog) -> None:
+        self.status_code = answer.status
+        self.background = None
+        self.raw_headers = [*answer.headers, (b"x-request-id", log.request_id.encode())]
+        self._content = answer.body
+        self._log = log
+        if isinstance(answer.body, bytes):
+            self.body = answer.body
+            self.raw_headers.append((b"content-length", str(len(answer.body)).encode()))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = {
+            "type": "http.response.start",
+            "status": self.status_code,
+            "headers": self.raw_headers,
+        }
+        try:
+            if isinstance(self._content, bytes):
+                await send(start)
+                await send({"type": "http.response.body", "body": self._content})
+            else:
+                await self._send_stream(start, self._content, receive, send)
+        except CallerLeft:
+            self._log.error = "caller_left"
+        finally:
+            self._log.write(self.status_code)
+            _forget_invocation(scope)
+
+    @staticmethod
+    async def _send_stream(
+        start: dict[str, object], stream: AsyncGenerator[bytes, None], receive: Receive, send: Send
+    ) -> None:
+        async with aclosing(stream), WhilePresent(receive):
+            await send(start)
+            async for chunk in stream:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+
+
+def _forget_invocation(scope: Scope) -> None:
+    for name, value in scope["headers"]:
+        if name == b"x-ms-invocation-id":
+            forget(value.decode())
