@@ -8,7 +8,9 @@ import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response
 
 from shared import web
+from shared.call_log import quiet_libraries
 
+quiet_libraries()
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
 

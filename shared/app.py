@@ -1,6 +1,5 @@
 """Builds the gateway once per process, at the first request, in the loop that then runs."""
 
-import logging
 import time
 
 from shared.admission import Admission
@@ -58,7 +57,6 @@ def current() -> App:
     """The process's gateway. Raises ConfigurationError, until the settings are mended and it restarts."""
     global _app
     if _app is None:
-        _quiet_libraries()
         try:
             _app = App(Settings.from_environ())
         except ConfigurationError as error:
@@ -72,9 +70,3 @@ async def close() -> None:
     """Close the process's gateway if it was built."""
     if isinstance(_app, App):
         await _app.close()
-
-
-def _quiet_libraries() -> None:
-    """Keep per-request lines of the HTTP server and the storage SDK out of the log; ours says it all."""
-    for name in ("uvicorn.access", "azure"):
-        logging.getLogger(name).setLevel(logging.WARNING)

@@ -68,6 +68,9 @@ def image_urls(message: Json) -> list[str]:
 def parse_json(body: bytes) -> Json:
     try:
         parsed = json.loads(body)
+        if b"\\ud" in body.lower():
+            # Half of a surrogate pair parses, but is no text.
+            json.dumps(parsed, ensure_ascii=False).encode()
     except ValueError:
         raise invalid(_HINT) from None
     if not isinstance(parsed, dict):
@@ -205,11 +208,17 @@ def _choice_name(choice: Any) -> str:
 
 
 def _message_tokens(message: Json) -> int:
-    calls = message.get("tool_calls")
-    functions = [call.get("function") for call in calls] if isinstance(calls, list) else []
-    arguments = [item.get("arguments") or "" for item in functions if isinstance(item, dict)]
     spoken = text.count(text.content_text(message.get("content")))
-    return spoken + sum(map(text.count, arguments)) + _IMAGE_TOKENS * len(image_urls(message))
+    called = sum(map(text.count, _call_arguments(message)))
+    return spoken + called + _IMAGE_TOKENS * len(image_urls(message))
+
+
+def _call_arguments(message: Json) -> list[str]:
+    calls = message.get("tool_calls")
+    listed = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    functions = [call.get("function") for call in listed]
+    arguments = [item.get("arguments") for item in functions if isinstance(item, dict)]
+    return [item for item in arguments if isinstance(item, str)]
 
 
 def _tool_tokens(tool: Tool) -> int:

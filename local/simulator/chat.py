@@ -37,7 +37,7 @@ _MODELS = {
     "o3-mini": "o3-mini-2025-01-31",
     "o4-mini": "o4-mini-2025-04-16",
 }
-TOKEN_MARK = "\0"
+MARK = "\0"
 
 
 def model_of(deployment: str) -> str:
@@ -86,7 +86,7 @@ def first_event() -> bytes:
 
 def token_events(template: Json, tokens: list[str]) -> Iterator[bytes]:
     """One event per token; the template holds the mark where the token goes."""
-    head, tail = event(template).split(encode_basestring(TOKEN_MARK).encode())
+    head, tail = event(template).split(encode_basestring(MARK).encode())
     for token in tokens:
         yield head + encode_basestring(token).encode() + tail
 
@@ -159,17 +159,15 @@ def _choice_events(chunk: Json, index: int, reply: Reply, is_legacy: bool) -> It
 
     content = None if reply.calls else ""
     yield event(with_delta({"role": "assistant", "content": content, "refusal": None}))
-    yield from token_events(
-        with_delta({"content": TOKEN_MARK}, results=FILTER_RESULTS), reply.tokens
-    )
+    yield from token_events(with_delta({"content": MARK}, results=FILTER_RESULTS), reply.tokens)
     for place, call in enumerate(reply.calls):
         function = {"name": call.name, "arguments": ""}
         if is_legacy:
             yield event(with_delta({"function_call": function}))
-            more: Json = {"function_call": {"arguments": TOKEN_MARK}}
+            more: Json = {"function_call": {"arguments": MARK}}
         else:
             yield event(with_delta({"tool_calls": [{"index": place, **_call(call, "")}]}))
-            more = {"tool_calls": [{"index": place, "function": {"arguments": TOKEN_MARK}}]}
+            more = {"tool_calls": [{"index": place, "function": {"arguments": MARK}}]}
         yield from token_events(with_delta(more), call.arguments)
     results = _FILTERED if reply.finish == "content_filter" else None
     yield event(with_delta({}, _finish(reply, is_legacy), results))

@@ -8,8 +8,8 @@ from local.simulator import text
 from local.simulator.ask import Ask, read_int, read_max_tokens, read_stop
 from local.simulator.chat import (
     DONE,
+    MARK,
     PROMPT_FILTER_RESULTS,
-    TOKEN_MARK,
     envelope,
     event,
     filter_results,
@@ -87,7 +87,7 @@ def _events(base: Json, replies: list[Reply], usage: Json | None) -> Iterator[by
     chunk = base if usage is None else {**base, "usage": None}
     yield first_event()
     for index, reply in enumerate(replies):
-        template = {**chunk, "choices": [_choice(index, TOKEN_MARK, None, {})]}
+        template = {**chunk, "choices": [_choice(index, MARK, None, {})]}
         yield from token_events(template, reply.tokens)
         yield event({**chunk, "choices": [_choice(index, "", reply.finish, {})]})
     if usage is not None:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from local.simulator.refusals import Json, Refusal
 from local.simulator.steps import Answer
 
-TOKEN_PREFIX = "simulated-token-"
+PREFIX = "simulated-token-"
 _LIFETIME_S = 24 * 60 * 60
 _CLIENT_ID = "00000000-0000-4000-8000-00000000c11e"
 
@@ -23,7 +23,7 @@ def issue_token(header: str | None, query: Mapping[str, str]) -> Answer:
     if not resource:
         raise _failure(400, "The resource parameter is missing.")
     token: Json = {
-        "access_token": TOKEN_PREFIX + (urlsplit(resource).hostname or resource),
+        "access_token": PREFIX + (urlsplit(resource).hostname or resource),
         "expires_on": str(int(time.time()) + _LIFETIME_S),
         "resource": resource,
         "token_type": "Bearer",

@@ -42,7 +42,7 @@ def image(demand: Demand) -> Answer:
 
 def speech(demand: Demand) -> Answer:
     _required(demand.fields, "input")
-    wanted = demand.fields.get("response_format") or "mp3"
+    wanted = str(demand.fields.get("response_format") or "mp3")
     if wanted not in _TYPES:
         raise invalid("Invalid value for 'response_format'.", "response_format", "invalid_value")
     sound = _wav() if wanted == "wav" else bytes(4_800) if wanted == "pcm" else _MP3_FRAME * 10

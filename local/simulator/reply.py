@@ -13,8 +13,10 @@ from local.simulator.schema import instance
 
 _WORD = re.compile(r"[a-z]{4,}")
 _COMMON = frozenset(
-    "about current from function given have into return returns some such that their there this"
-    " tool user what when where which will with your".split()
+    _WORD.findall(
+        "about current from function given have into return returns some such that their there"
+        " this tool user what when where which will with your"
+    )
 )
 
 

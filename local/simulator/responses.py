@@ -53,7 +53,7 @@ class Responses:
         previous = body.get("previous_response_id")
         if not previous:
             return []
-        if previous not in self._kept:
+        if not isinstance(previous, str) or previous not in self._kept:
             message = f"Previous response with id '{previous}' not found."
             raise invalid(message, "previous_response_id", "previous_response_not_found")
         return self._kept[previous][1]

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from local.simulator.refusals import invalid
+
 _DEEP = 4
-_DEEPEST = 64
+_DEEPEST = 24
 _FORMATS = {
     "date-time": "2025-01-01T00:00:00Z",
     "date": "2025-01-01",
@@ -18,22 +20,29 @@ _FORMATS = {
 }
 
 
-def instance(schema: Any, root: Any = None, depth: int = 0) -> Any:
+def instance(schema: Any) -> Any:
+    """A small value that fits; what is no schema at all is refused."""
+    try:
+        return _instance(schema, schema, 0)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        raise invalid("Invalid schema.", code="invalid_schema") from None
+
+
+def _instance(schema: Any, root: Any, depth: int) -> Any:
     """Optional members, items and recursive branches are left out below a few levels."""
-    root = schema if root is None else root
     if not isinstance(schema, dict) or depth > _DEEPEST:
         return "simulated"
     if "$ref" in schema:
-        return instance(_resolve(schema["$ref"], root), root, depth + 1)
+        return _instance(_resolve(schema["$ref"], root), root, depth + 1)
     if "const" in schema:
         return schema["const"]
     if schema.get("enum"):
         return schema["enum"][0]
     for union in ("anyOf", "oneOf"):
         if schema.get(union):
-            return instance(_branch(schema[union], depth), root, depth + 1)
+            return _instance(_branch(schema[union], depth), root, depth + 1)
     if schema.get("allOf"):
-        return instance(_merged(schema, root), root, depth + 1)
+        return _instance(_merged(schema, root), root, depth + 1)
     return _of_type(_type(schema), schema, root, depth)
 
 
@@ -61,7 +70,7 @@ def _of_type(kind: str, schema: dict[str, Any], root: Any, depth: int) -> Any:
 def _object(schema: dict[str, Any], root: Any, depth: int) -> dict[str, Any]:
     required = schema.get("required", ())
     return {
-        name: instance(member, root, depth + 1)
+        name: _instance(member, root, depth + 1)
         for name, member in schema.get("properties", {}).items()
         if name in required or depth < _DEEP
     }
@@ -72,7 +81,7 @@ def _array(schema: dict[str, Any], root: Any, depth: int) -> list[Any]:
     length = max(schema.get("minItems", 0), 1 if depth < _DEEP else 0, len(first))
     length = min(length, schema.get("maxItems", length))
     shapes = [*first, *[schema.get("items", {})] * length][:length]
-    return [instance(shape, root, depth + 1) for shape in shapes]
+    return [_instance(shape, root, depth + 1) for shape in shapes]
 
 
 def _string(schema: dict[str, Any]) -> str:
