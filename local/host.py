@@ -16,6 +16,7 @@ import re
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -154,7 +155,8 @@ def main() -> None:
     server = uvicorn.Server(config)
     sys.stdout.write(f"listening on http://127.0.0.1:{listener.getsockname()[1]}\n")
     sys.stdout.flush()
-    asyncio.run(server.serve([listener]))
+    with suppress(KeyboardInterrupt):
+        asyncio.run(server.serve([listener]))
 
 
 if __name__ == "__main__":

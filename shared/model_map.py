@@ -63,9 +63,9 @@ class ModelMap:
         return exact or served or self.find(name)
 
     def first(self, fits: Callable[[str], bool]) -> Entry | None:
-        """The first entry with a model or deployment name that fits, for a call that names no model."""
+        """The first entry whose names, model and deployment, fit; for a call that names no model."""
         return next(
-            (entry for entry in self.entries if fits(entry.model) or fits(entry.deployment)), None
+            (entry for entry in self.entries if fits(f"{entry.model} {entry.deployment}")), None
         )
 
     @lru_cache(maxsize=256)  # noqa: B019 - one map lives as long as the process

@@ -17,7 +17,8 @@ class Operation:
 
     `path` is what stands behind a base URL, here and upstream. `output_fields` are the members that
     ask for output tokens; the first one is set where an event has a cap and the caller asks for
-    nothing. `fits` tells by a model's name whether a call without a model may go to it.
+    nothing. `only` and `never` tell by the names of a model and its deployment whether a call that names
+    no model may go to it.
     """
 
     name: str
@@ -26,10 +27,10 @@ class Operation:
     only: re.Pattern[str] | None = None
     never: re.Pattern[str] | None = None
 
-    def fits(self, model: str) -> bool:
+    def fits(self, names: str) -> bool:
         if self.only:
-            return bool(self.only.search(model))
-        return not (self.never and self.never.search(model))
+            return bool(self.only.search(names))
+        return not (self.never and self.never.search(names))
 
 
 CHAT_COMPLETIONS = Operation(

@@ -60,7 +60,7 @@ class Proxy:
                     "Azure OpenAI answered without a stream although one was asked for.",
                     code="upstream_not_a_stream",
                 )
-            answer = Answer(reply.status, to_caller(reply.headers), await reply.read())
+            answer = Answer(_status(reply), to_caller(reply.headers), await reply.read())
         except BaseException:
             reply.close()
             raise
@@ -101,6 +101,11 @@ class Proxy:
         )
         await relay.begin()
         return Answer(reply.status, stream_to_caller(reply.headers), relay.events())
+
+
+def _status(reply: "Reply") -> int:
+    """The upstream's status; openai 0.28 repeats a call without end when it gets a 409."""
+    return 400 if reply.status == 409 else reply.status
 
 
 def _is_azure_sdk(headers: RawHeaders) -> bool:

@@ -36,7 +36,7 @@ class EventStream:
 
     def finish(self) -> bytes:
         """What is left when the upstream ended properly: an event without its blank line, or nothing."""
-        rest, self._rest = self._rest, b""
+        rest, self._rest = self._rest.replace(b"\r", b"\n"), b""
         return self._without_prelude(rest) if rest.strip() else b""
 
     def _without_prelude(self, events: bytes) -> bytes:

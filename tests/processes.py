@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -60,7 +61,7 @@ def running(
         server.wait_until_ready(timeout_s)
         yield server
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)  # Azurite saves its data on no other signal
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:

@@ -1,0 +1,118 @@
+"""What a body may hold, and the cap on output."""
+
+from typing import Any
+
+import pytest
+
+from shared.errors import BadRequest
+from shared.limits import cap_output, check_types, model_of, parse_body
+from shared.operations import CHAT_COMPLETIONS, EMBEDDINGS
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", "invalid_json"),
+        (b"{", "invalid_json"),
+        (b"model=gpt-4o", "invalid_json"),
+        (b"\xff\xfe\xfd", "invalid_json"),
+        (b"[" * 100_000, "invalid_json"),
+        (b'{"max_tokens": ' + b"9" * 5000 + b"}", "invalid_json"),
+        (b'{"max_tokens": 5, "max_tokens": 50000}', "invalid_json"),
+        (b'{"max_tokens": 5, "max\\u005ftokens": 50000}', "invalid_json"),
+        (b"[]", "invalid_request"),
+        (b'"text"', "invalid_request"),
+        (b"null", "invalid_request"),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_refused(body: bytes, code: str) -> None:
+    with pytest.raises(BadRequest) as error:
+        parse_body(body)
+    assert error.value.code == code
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'\xef\xbb\xbf{"n": 1}',
+        '{"n": 1}'.encode("utf-16"),
+        b' {"n":\n1} ',
+        b'{"n": 1, "a": {"n": 2}}',
+    ],
+)
+def test_json_in_any_encoding_is_read(body: bytes) -> None:
+    assert parse_body(body)["n"] == 1
+
+
+@pytest.mark.parametrize("model", [None, "", "portkey-default"])
+def test_no_model_means_the_default(model: object) -> None:
+    assert model_of({"model": model}) == "" == model_of({})
+
+
+@pytest.mark.parametrize(
+    ("members", "param"),
+    [
+        ({"stream": "yes"}, "stream"),
+        ({"stream": 1}, "stream"),
+        ({"max_tokens": "100"}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_completion_tokens": -1}, "max_completion_tokens"),
+        ({"n": 0}, "n"),
+        ({"n": []}, "n"),
+    ],
+)
+def test_a_wrong_type_names_the_member(members: dict[str, Any], param: str) -> None:
+    with pytest.raises(BadRequest) as error:
+        check_types(CHAT_COMPLETIONS, members)
+    assert (error.value.code, error.value.param) == ("invalid_request", param)
+
+
+@pytest.mark.parametrize("model", [5, [], {}, True])
+def test_a_model_that_is_no_text_is_refused(model: object) -> None:
+    with pytest.raises(BadRequest) as error:
+        model_of({"model": model})
+    assert error.value.param == "model"
+
+
+@pytest.mark.parametrize(
+    ("members", "param"),
+    [
+        ({"max_tokens": 101}, "max_tokens"),
+        ({"max_completion_tokens": 101}, "max_completion_tokens"),
+        ({"max_tokens": 5, "max_completion_tokens": 101}, "max_completion_tokens"),
+        ({"max_tokens": 51, "n": 2}, "max_tokens"),
+        ({"max_tokens": 51, "best_of": 2}, "max_tokens"),
+        ({"n": 101}, "n"),
+    ],
+)
+def test_asking_for_more_than_the_cap_is_refused(members: dict[str, Any], param: str) -> None:
+    with pytest.raises(BadRequest) as error:
+        cap_output(CHAT_COMPLETIONS, members, 100)
+    assert (error.value.code, error.value.param) == ("max_tokens_exceeded", param)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [{"max_tokens": 100}, {"max_completion_tokens": 50, "n": 2}, {"max_tokens": 1, "n": None}],
+)
+def test_a_call_within_the_cap_stays_as_it_is(members: dict[str, Any]) -> None:
+    assert cap_output(CHAT_COMPLETIONS, members, 100) is None
+
+
+@pytest.mark.parametrize(
+    ("members", "most"), [({}, 100), ({"max_tokens": None}, 100), ({"n": 3}, 33)]
+)
+def test_the_cap_is_set_where_the_caller_sets_none(members: dict[str, Any], most: int) -> None:
+    changed = cap_output(CHAT_COMPLETIONS, {"seed": 1, **members}, 100)
+    assert changed == {"seed": 1, **members, "max_completion_tokens": most}
+
+
+def test_embeddings_have_no_output_to_cap() -> None:
+    assert cap_output(EMBEDDINGS, {"input": "text"}, 1) is None
+    check_types(EMBEDDINGS, {"input": "text", "n": "whatever"})
+
+
+def test_without_a_cap_nothing_changes() -> None:
+    assert cap_output(CHAT_COMPLETIONS, {"max_tokens": 10**9}, None) is None

@@ -1,0 +1,99 @@
+"""`make run` as a newcomer meets it, and the README's calls as they stand."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from local.simulator.faults import FAULTS
+from tests import processes
+from tests.processes import ROOT, Server
+
+READY = r"The gateway runs at http://(localhost:\d+)"
+
+
+def launch(port: int) -> list[str]:
+    return [sys.executable, "-m", "local.run", "--port", str(port)]
+
+
+@pytest.fixture(scope="module")
+def launched() -> Iterator[Server]:
+    with processes.running(launch(processes.free_port()), ready=READY) as server:
+        yield server
+
+
+def calls(document: str) -> list[str]:
+    blocks = re.findall(
+        r"^```sh\n(curl .*?)^```", (ROOT / document).read_text("utf-8"), re.M | re.S
+    )
+    assert blocks
+    return [block.strip() for block in blocks]
+
+
+def run_call(call: str, server: Server) -> str:
+    """Run a documented call, word for word but for the address, in a shell."""
+    command = call.replace("http://localhost:7071", server.url)
+    assert server.url in command
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=True, timeout=30
+    )
+    return done.stdout
+
+
+def test_the_readmes_calls_answer(launched: Server) -> None:
+    plain, stream, embeddings, event = (run_call(call, launched) for call in calls("README.md"))
+    assert "[simulated]" in json.loads(plain)["choices"][0]["message"]["content"]
+    assert stream.startswith("data: {") and stream.endswith("data: [DONE]\n\n")
+    assert len(json.loads(embeddings)["data"][0]["embedding"]) == 1536
+    assert json.loads(event)["name"] == "Hackathon"
+
+
+def test_the_simulators_documented_call_ends_with_an_error(launched: Server) -> None:
+    (call,) = calls("docs/simulator.md")
+    answer = run_call(call, launched)
+    assert "upstream_stream_cut" in answer and "[DONE]" not in answer
+
+
+def test_the_printed_calls_answer(launched: Server) -> None:
+    printed = [line for line in launched.lines if line.startswith("curl ")]
+    assert len(printed) == 3
+    for call in printed:
+        done = subprocess.run(["bash", "-c", call], capture_output=True, text=True, check=True)
+        assert '"error"' not in done.stdout and done.stdout
+
+
+def test_every_fault_can_be_asked_for(launched: Server) -> None:
+    headers = {"api-key": "hackathon/githubuser"}
+    models = httpx.get(f"{launched.url}/v1/models", headers=headers).json()["data"]
+    assert set(FAULTS) < {model["id"] for model in models}
+
+
+def test_a_second_one_shares_azurite_and_the_simulator(launched: Server) -> None:
+    with processes.running(launch(processes.free_port()), ready=READY) as second:
+        answer = httpx.get(
+            f"{second.url}/api/v1/event", headers={"api-key": "hackathon/githubuser"}
+        )
+        assert answer.json()["name"] == "Hackathon"
+    assert httpx.get(f"{launched.url}/health").json()["status"] == "ok"
+
+
+def test_a_taken_port_is_said_plainly(launched: Server) -> None:
+    port = int(launched.url.rpartition(":")[2])
+    done = subprocess.run(launch(port), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    message = f"make run: port {port} is taken. Choose another one: make run PORT={port + 1}\n"
+    assert done.stderr == message
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_everything_that_it_started_ends_with_it(number: signal.Signals, launched: Server) -> None:
+    with processes.running(launch(processes.free_port()), ready=READY) as second:
+        second.process.send_signal(number)
+        assert second.process.wait(10) == 0
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{second.url}/health")
