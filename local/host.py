@@ -49,7 +49,7 @@ class Routes:
             return
         pattern = re.sub(r"\{\*\w+\}", ".*", re.sub(r"\{\w+\}", "[^/]+", route))
         rank = 2 if "{*" in route else 1
-        self._patterns.append((rank, re.compile(pattern), method, handler))
+        self._patterns.append((rank, re.compile(pattern, re.DOTALL), method, handler))
 
     def find(self, method: str, path: str) -> Handler | None:
         literal = self._literal.get((method, path))

@@ -67,7 +67,7 @@ class GatewayError(Exception):
             "param": self.param,
             "code": self.code,
         }
-        return json.dumps({"error": error}, ensure_ascii=False).encode()
+        return json.dumps({"error": error}).encode()
 
 
 class BadRequest(GatewayError):

@@ -27,8 +27,14 @@ class Events:
             return None
 
     async def all(self) -> AsyncIterator[Event]:
+        """Every event. Raises ConfigurationError, which names the code, at a malformed row."""
         async for row in self._tables.rows(TABLE):
-            yield _event(row)
+            try:
+                event = _event(row)
+            except ConfigurationError as error:
+                code = decode_key(row["PartitionKey"])
+                raise ConfigurationError(f"{code}: {error.message}") from None
+            yield event
 
     async def add(self, event: Event) -> None:
         """Raises RowExists if the code is taken."""
@@ -48,8 +54,10 @@ _COLUMNS = {field.alias for field in Event.model_fields.values() if field.alias}
 
 
 def _event(row: Row) -> Event:
+    # A 64-bit number comes wrapped with its type, as `save` must write it back.
+    values = {name: getattr(value, "value", value) for name, value in row.items()}
     try:
-        return Event.model_validate({**row, "code": decode_key(row["PartitionKey"])})
+        return Event.model_validate({**values, "code": decode_key(row["PartitionKey"])})
     except ValidationError as error:
         columns = ", ".join(
             f"{item['loc'][0]}: {item['msg']}"

@@ -49,8 +49,8 @@ def model_of(members: Members) -> str:
     model = members.get("model")
     if model in _NO_MODEL:
         return ""
-    if not isinstance(model, str):
-        raise _wrong_type("model", "a string")
+    if not isinstance(model, str) or not model.isprintable() or len(model) > 256:
+        raise _wrong_type("model", "a string of at most 256 printable characters")
     return model
 
 

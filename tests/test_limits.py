@@ -69,8 +69,8 @@ def test_a_wrong_type_names_the_member(members: dict[str, Any], param: str) -> N
     assert (error.value.code, error.value.param) == ("invalid_request", param)
 
 
-@pytest.mark.parametrize("model", [5, [], {}, True])
-def test_a_model_that_is_no_text_is_refused(model: object) -> None:
+@pytest.mark.parametrize("model", [5, [], {}, True, "gpt\n4", "gpt-\ud83d", "g" * 257])
+def test_a_model_that_is_no_name_is_refused(model: object) -> None:
     with pytest.raises(BadRequest) as error:
         model_of({"model": model})
     assert error.value.param == "model"
