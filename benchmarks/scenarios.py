@@ -1,0 +1,109 @@
+"""What is asked of the three targets, and the rounds in which they are asked in turn."""
+
+import json
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.load import Job
+from benchmarks.servers import DIRECT, EVENT, GATEWAY, TELLS_CPU_TIMES, Servers, Target
+
+KEY = f"{EVENT}/load"
+# One measurement: figures by name.
+Figures = dict[str, float]
+# One round of a scenario: the figures of each target, by the target's name.
+Round = dict[str, Figures]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A request and how many connections send it; `figures` are those that tell something here."""
+
+    name: str
+    connections: int
+    body: str
+    figures: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How the gateway stands to another target: the median over the rounds, and the extremes."""
+
+    median: float
+    least: float
+    most: float
+
+
+def _chat(text: str, **members: object) -> str:
+    messages = [{"role": "user", "content": text}]
+    return json.dumps({"model": "gpt-4o", "messages": messages, **members})
+
+
+PLAIN = _chat("Say this is a test.", max_tokens=64)
+_BURST = _chat("repeat 500", stream=True)
+# Throughput is bounded by the busiest core, which may be the upstream's; this is the server's alone.
+_PLAIN_CPU, _BURST_CPU = (
+    (("cpu_us_per_request",), ("cpu_us_per_event",)) if TELLS_CPU_TIMES else ((), ())
+)
+_PLAIN_FIGURES = ("requests_per_s", "answer_p50_ms", "answer_p99_ms", *_PLAIN_CPU)
+_BURST_FIGURES = ("events_per_s", *_BURST_CPU)
+SCENARIOS = (
+    Scenario("plain, 1 connection", 1, PLAIN, _PLAIN_FIGURES),
+    Scenario("plain, 16 connections", 16, PLAIN, _PLAIN_FIGURES),
+    Scenario(
+        "stream of 20 tokens, 1 connection",
+        1,
+        _chat("repeat 20", stream=True),
+        ("first_byte_p50_ms", "first_byte_p99_ms"),
+    ),
+    Scenario("stream of 500 tokens, 1 connection", 1, _BURST, _BURST_FIGURES),
+    Scenario("stream of 500 tokens, 16 connections", 16, _BURST, _BURST_FIGURES),
+)
+
+
+class Results:
+    """The rounds of each scenario, by its name."""
+
+    def __init__(self) -> None:
+        self.rounds: dict[str, list[Round]] = {scenario.name: [] for scenario in SCENARIOS}
+
+    def median(self, scenario: str, target: str, figure: str) -> float:
+        return median(each[target][figure] for each in self.rounds[scenario])
+
+    def ratio(self, scenario: str, figure: str, base: str) -> Ratio:
+        """The gateway's figure by that of `base`, within each round since rounds differ."""
+        found = [each[GATEWAY][figure] / each[base][figure] for each in self.rounds[scenario]]
+        return Ratio(median(found), min(found), max(found))
+
+    def added(self, scenario: str, figure: str) -> float:
+        """What the gateway adds to the figure of the upstream reached directly."""
+        return median(
+            each[GATEWAY][figure] - each[DIRECT][figure] for each in self.rounds[scenario]
+        )
+
+
+def run(servers: Servers, rounds: int, seconds: float) -> Results:
+    """All scenarios, in rounds; in a round the targets take turns, in an order that rotates."""
+    results = Results()
+    for number in range(rounds):
+        first = number % len(servers.targets)
+        targets = (*servers.targets[first:], *servers.targets[:first])
+        for scenario in SCENARIOS:
+            found = {each.name: _measure(servers, scenario, each, seconds) for each in targets}
+            results.rounds[scenario.name].append(found)
+    return results
+
+
+def _measure(servers: Servers, scenario: Scenario, target: Target, seconds: float) -> Figures:
+    warm_up_s = min(0.2, seconds / 4)
+    job = Job(target.url, scenario.body, KEY, scenario.connections, seconds, warm_up_s)
+    if not TELLS_CPU_TIMES:
+        return servers.load.run(job)
+    watched = {"server_cpu": target.server, "upstream_cpu": servers.upstream}
+    before = {name: server.cpu_s() for name, server in watched.items()}
+    figures = servers.load.run(job)
+    for name, server in watched.items():
+        figures[name] = (server.cpu_s() - before[name]) / (warm_up_s + seconds)
+    for unit in ("request", "event"):
+        if rate := figures[f"{unit}s_per_s"]:
+            figures[f"cpu_us_per_{unit}"] = figures["server_cpu"] / rate * 1e6
+    return figures

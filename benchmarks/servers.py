@@ -1,0 +1,206 @@
+"""The processes of a run: the store, the upstream, the pass-through, the gateway, the load generator."""
+
+import asyncio
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO
+
+from benchmarks.load import Job, WrongAnswer
+from shared.events import Events
+from shared.models import Event
+from shared.settings import storage_from_environ
+from shared.tables import Tables
+
+ROOT = Path(__file__).resolve().parent.parent
+EVENT = "benchmark"
+_MODEL = "gpt-4o"
+DIRECT, PASSTHROUGH, GATEWAY = "direct", "pass-through", "gateway"
+_API_VERSION = "2024-10-21"
+TELLS_CPU_TIMES = Path("/proc/self/stat").exists()
+_PYTHON = [sys.executable, "-m"]
+_LISTENING = r"listening on http://(\S+)"
+# Azurite's one account, the same on every machine.
+_STORAGE = (
+    "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey=Eby8vdM02xNOcqFlqUwJPLlm"
+    "EtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;"
+    "TableEndpoint=http://127.0.0.1:{}/devstoreaccount1;"
+)
+# Places in the list of cores: what is measured has one to itself, and is measured one at a time.
+_SERVER_CORE, _UPSTREAM_CORE, _LOAD_CORE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Server:
+    """A process that listens at `url`."""
+
+    pid: int
+    url: str
+
+    def cpu_s(self) -> float:
+        """The processor time that it has used; only where TELLS_CPU_TIMES."""
+        times = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
+
+    def rss_mb(self) -> float:
+        shown = subprocess.run(
+            ["ps", "-o", "rss=", "-p", str(self.pid)], check=True, capture_output=True, text=True
+        )
+        return int(shown.stdout) / 1024
+
+
+class LoadGenerator:
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def run(self, job: Job) -> dict[str, float]:
+        """The job's figures. Raises WrongAnswer."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps(asdict(job)) + "\n")
+        self._process.stdin.flush()
+        figures: dict[str, float] = json.loads(self._process.stdout.readline())
+        if "error" in figures:
+            raise WrongAnswer(f"{job.url}: {figures['error']}")
+        return figures
+
+
+@dataclass(frozen=True)
+class Target:
+    """One of the three that are compared, and where it takes chat completions."""
+
+    name: str
+    server: Server
+    url: str
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Everything that runs and is asked; the targets by DIRECT, PASSTHROUGH and GATEWAY."""
+
+    upstream: Server
+    gateway: Server
+    targets: tuple[Target, ...]
+    load: LoadGenerator
+
+
+@contextmanager
+def all_running() -> Iterator[Servers]:
+    """The whole set, with one open event in the store."""
+    with ExitStack() as stack:
+        storage = stack.enter_context(_store())
+        upstream = stack.enter_context(
+            _server(["local.simulator", "--port", "0"], core=_UPSTREAM_CORE)
+        )
+        deployment = f"{upstream.url}/openai/deployments/{_MODEL}"
+        passthrough = stack.enter_context(_server(["benchmarks.passthrough", deployment]))
+        settings = _gateway_settings(storage, upstream.url)
+        gateway = stack.enter_context(_server(["local.host", "--port", "0"], env=settings))
+        load = stack.enter_context(_process([*_PYTHON, "benchmarks.load"], core=_LOAD_CORE))
+        chat = "/chat/completions"
+        targets = (
+            Target(DIRECT, upstream, f"{deployment}{chat}?api-version={_API_VERSION}"),
+            Target(PASSTHROUGH, passthrough, f"{passthrough.url}{chat}"),
+            Target(GATEWAY, gateway, f"{gateway.url}/api/v1{chat}"),
+        )
+        yield Servers(upstream, gateway, targets, LoadGenerator(load))
+
+
+@contextmanager
+def _store() -> Iterator[str]:
+    """Azurite, in memory, with the event; its connection string."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = ["node_modules/.bin/azurite-table", "--silent", "--disableTelemetry"]
+    command += ["--inMemoryPersistence", "--tablePort", str(port)]
+    storage = _STORAGE.format(port)
+    with _process(command) as process:
+        _wait_for(process, r"successfully started on (\S+)")
+        asyncio.run(_add_event(storage))
+        yield storage
+
+
+async def _add_event(storage: str) -> None:
+    now = datetime.now(UTC)
+    day = timedelta(days=1)
+    event = Event.model_validate({"code": EVENT, "start": now - day, "end": now + day})
+    tables = Tables(storage_from_environ({"EVENT_STORAGE": storage}))
+    await Events(tables).add(event)
+    await tables.close()
+
+
+def _gateway_settings(storage: str, upstream_url: str) -> dict[str, str]:
+    return {
+        "EVENT_STORAGE": storage,
+        "AZURE_OPENAI_ENDPOINT": upstream_url,
+        "AZURE_OPENAI_API_KEY": "any",
+        "AZURE_OPENAI_API_VERSION": _API_VERSION,
+        "AZURE_OPENAI_MODEL_MAP": f"{_MODEL}|{_MODEL}",
+    }
+
+
+@contextmanager
+def _server(
+    module: list[str], *, core: int = _SERVER_CORE, env: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """A Python server. Its log goes to a file, as it does in use, and is shown if it does not start."""
+    with (
+        tempfile.TemporaryFile() as log,
+        _process([*_PYTHON, *module], core=core, env=env, log=log) as process,
+    ):
+        try:
+            address = _wait_for(process, _LISTENING)
+        except RuntimeError as error:
+            log.seek(0)
+            raise RuntimeError(f"{error}\n{log.read().decode(errors='replace')}") from None
+        yield Server(process.pid, f"http://{address}")
+
+
+def _wait_for(process: "subprocess.Popen[str]", ready: str) -> str:
+    """The address in the line that the process prints when it is ready."""
+    assert process.stdout
+    for line in process.stdout:
+        if found := re.search(ready, line):
+            return found[1]
+    raise RuntimeError(f"{process.args!r} did not start")
+
+
+@contextmanager
+def _process(
+    command: list[str],
+    *,
+    core: int | None = None,
+    env: Mapping[str, str] | None = None,
+    log: IO[bytes] | None = None,
+) -> "Iterator[subprocess.Popen[str]]":
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+    ) as process:
+        if core is not None:
+            _pin(process.pid, core)
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def _pin(pid: int, place: int) -> None:
+    """Give the process a core of its own, as far as there are cores and the system lets us choose."""
+    if sys.platform == "linux":
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(pid, {cores[min(place, len(cores) - 1)]})
