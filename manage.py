@@ -1,13 +1,13 @@
 """The organiser's command line: python manage.py events add|list|show|set|enable|disable|remove
 
-It takes the app's own settings, from the environment and local.settings.json. Every error is one line
+It takes the app's own settings, from the environment and local.settings.json; without any, the Azurite of
+`make run`. Every error is one line
 on stderr; the exit code is 2 for wrong input or settings, 1 if the store cannot be reached.
 """
 
 import asyncio
 import difflib
 import io
-import json
 import logging
 import os
 import re
@@ -18,15 +18,13 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn, TypeVar
 from unicodedata import category
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text as Coloured
 
-from local.host import read_local_settings
+from local import display
+from local.display import ZONES
+from local.host import read_local_settings, use_azurite_by_default
 from shared import access
 from shared.errors import ConfigurationError, EventStoreUnavailable
 from shared.events import Events
@@ -36,7 +34,6 @@ from shared.settings import storage_from_environ
 from shared.tables import RowExists, RowNotFound, Tables
 
 T = TypeVar("T")
-ZONES = available_timezones()  # it reads many files
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="What an organiser does.")
 events = typer.Typer(no_args_is_help=True, help="Events: who may call, when, and how much.")
 app.add_typer(events, name="events")
@@ -171,7 +168,7 @@ def add(
     event = _event({"name": f"Event of {day}", **members})
     _in_store(Events.add, event)
     _warn_of_unserved(event.models if models else ())
-    _print_event(event, as_json)
+    display.print_event(event, as_json)
 
 
 @events.command("list")
@@ -179,13 +176,17 @@ def list_events(as_json: AsJson = False) -> None:
     """All events, by their start."""
     found = _in_store(_all)
     none = "There are no events yet. Create one: python manage.py events add"
-    _print([_as_json(event) for event in found], _list(found) if found else none, as_json)
+    display.print_out(
+        [display.as_document(event) for event in found],
+        display.table_of(found) if found else none,
+        as_json,
+    )
 
 
 @events.command()
 def show(code: Code, as_json: AsJson = False) -> None:
     """Everything about an event."""
-    _print_event(_in_store(_get, code), as_json)
+    display.print_event(_in_store(_get, code), as_json)
 
 
 @events.command("set")
@@ -218,19 +219,19 @@ def change(
         _wrong("there is nothing to change; see events set --help", "OPTIONS")
     event = _in_store(_change, code, changes)
     _warn_of_unserved(event.models if models else ())
-    _print_event(event, as_json)
+    display.print_event(event, as_json)
 
 
 @events.command()
 def enable(code: Code, as_json: AsJson = False) -> None:
     """Switch an event on; its times still count."""
-    _print_event(_in_store(_change, code, {"active": True}), as_json)
+    display.print_event(_in_store(_change, code, {"active": True}), as_json)
 
 
 @events.command()
 def disable(code: Code, as_json: AsJson = False) -> None:
     """Switch an event off, whatever its times say."""
-    _print_event(_in_store(_change, code, {"active": False}), as_json)
+    display.print_event(_in_store(_change, code, {"active": False}), as_json)
 
 
 @events.command()
@@ -243,19 +244,14 @@ def remove(code: Code, yes: Yes = False, as_json: AsJson = False) -> None:
     if not yes:
         typer.confirm(f"Remove {code} for good?", abort=True, err=True)
     _in_store(Events.remove, code)
-    _print({"code": code, "removed": True}, f"Removed {code}.", as_json)
+    display.print_out({"code": code, "removed": True}, f"Removed {code}.", as_json)
 
 
 def _in_store(work: Callable[..., Awaitable[T]], *arguments: object) -> T:
     """What `work` returns for the store's events, on a connection of its own, and these arguments."""
 
     async def connected() -> T:
-        storage = storage_from_environ()
-        try:
-            tables = Tables(storage)
-        except (ValueError, TypeError):  # what azure-data-tables says of an odd address
-            address = "https://NAME.table.core.windows.net"
-            raise ConfigurationError(f"EVENT_STORAGE: the address is not like {address}.") from None
+        tables = Tables(storage_from_environ())
         try:
             return await work(Events(tables), *arguments)
         finally:
@@ -265,6 +261,7 @@ def _in_store(work: Callable[..., Awaitable[T]], *arguments: object) -> T:
         read_local_settings()
     except (OSError, ValueError, AttributeError):
         raise ConfigurationError("local.settings.json is not readable as JSON.") from None
+    use_azurite_by_default()
     return asyncio.run(connected())
 
 
@@ -280,86 +277,6 @@ async def _change(store: Events, code: str, changes: dict[str, Any]) -> Event:
     event = _event({**(await _get(store, code)).model_dump(), **changes})
     await store.save(event)
     return event
-
-
-_LISTED = ("Code", "Name", "Start", "End", "Time zone", "State", "Max tokens", "Models")
-_STATES = {"event_disabled": "off", "event_not_started": "not started", "event_ended": "ended"}
-_COLOURS = {"off": "red", "not started": "yellow", "ended": "dim", "open": "green"}
-
-
-def _state(event: Event) -> str:
-    refusal = access.closed(event, datetime.now(UTC))
-    return _STATES[refusal.code] if refusal else "open"
-
-
-def _zone(event: Event) -> ZoneInfo:
-    """The organiser's zone; UTC if others have written one to the row that does not exist."""
-    return ZoneInfo(event.timezone if event.timezone in ZONES else "UTC")
-
-
-def _time(moment: datetime, zone: ZoneInfo) -> str:
-    """In UTC, in the organiser's zone if that is another one, and how far off it is, on a line each."""
-    zones = dict.fromkeys([ZoneInfo("UTC"), zone])
-    now = datetime.now(UTC)
-    distance = str(abs(moment - now)).rpartition(":")[0] + " h"
-    clocks = [f"{moment.astimezone(at):%Y-%m-%d %H:%M %Z}" for at in zones]
-    return "\n".join([*clocks, f"in {distance}" if moment > now else f"{distance} ago"])
-
-
-def _cells(event: Event) -> dict[str, str | Coloured]:
-    state, zone = _state(event), _zone(event)
-    return {
-        "Code": event.code,
-        "Name": event.name,
-        "Start": _time(event.start, zone),
-        "End": _time(event.end, zone),
-        "Time zone": event.timezone,
-        "State": Coloured(state, _COLOURS[state]),
-        "Max tokens": str(event.max_tokens or "no cap"),
-        "Models": ", ".join(event.models) or "all",
-        "URL": f"{event.url} {event.url_text}".strip() or "-",
-        "Organizer": f"{event.organizer_name} {event.organizer_email}".strip() or "-",
-        "API key": f"{event.code}/their-name",
-    }
-
-
-def _list(found: list[Event]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in _LISTED:
-        table.add_column(heading, no_wrap=heading not in ("Name", "Models"), overflow="fold")
-    for cells in map(_cells, found):
-        table.add_row(*(cells[heading] for heading in _LISTED))
-    return table
-
-
-def _print(value: object, shown: Table | str, as_json: bool) -> None:
-    """Print the value for scripts, or what is shown to people."""
-    if as_json:
-        sys.stdout.write(json.dumps(value, indent=2) + "\n")
-        return
-    console = Console(markup=False, emoji=False, highlight=False)
-    console.width = max(console.width, 150)  # long lines read better than columns of four letters
-    console.print(shown)
-
-
-def _print_event(event: Event, as_json: bool) -> None:
-    table = Table(box=box.SIMPLE, show_header=False)
-    for cells in _cells(event).items():
-        table.add_row(*cells)
-    _print(_as_json(event), table, as_json)
-
-
-def _as_json(event: Event) -> dict[str, Any]:
-    zone = _zone(event)
-    return {
-        **event.model_dump(),
-        "start": event.start.isoformat(),
-        "end": event.end.isoformat(),
-        "start_local": event.start.astimezone(zone).isoformat(),
-        "end_local": event.end.astimezone(zone).isoformat(),
-        "state": _state(event),
-        "api_key": f"{event.code}/their-name",
-    }
 
 
 def _complain(message: str) -> None:
@@ -390,7 +307,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(app(arguments, prog_name="manage.py", standalone_mode=False) or 0)
     except EventStoreUnavailable:
         _complain(
-            "The event store cannot be reached: check EVENT_STORAGE and the sign-in (az login)."
+            "The event store cannot be reached: check EVENT_STORAGE and the sign-in (az login); "
+            "without EVENT_STORAGE it is the Azurite that make run starts."
         )
         return 1
     except typer.Abort:

@@ -26,6 +26,7 @@ from starlette.types import Receive, Scope, Send
 
 Handler = Callable[[Request], Awaitable[Response]]
 ROOT = Path(__file__).resolve().parent.parent
+AZURITE = "UseDevelopmentStorage=true"
 
 
 class Routes:
@@ -127,6 +128,14 @@ def read_local_settings(root: Path = ROOT) -> None:
     if path.exists():
         for name, value in json.loads(path.read_text("utf-8")).get("Values", {}).items():
             os.environ.setdefault(name, str(value))
+
+
+def use_azurite_by_default() -> None:
+    """Name the Azurite that runs on this machine, unless a setting names another event store."""
+    settings = ("EVENT_STORAGE", "AzureWebJobsStorage")
+    forms = [name + form for name in settings for form in ("", "__tableServiceUri")]
+    if not any(os.environ.get(name) for name in forms):
+        os.environ["EVENT_STORAGE"] = AZURITE
 
 
 def listen(port: int) -> socket.socket:

@@ -21,7 +21,7 @@ from types import FrameType
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from local.host import ROOT, read_local_settings
+from local.host import AZURITE, ROOT, read_local_settings, use_azurite_by_default
 from local.simulator.faults import FAULTS
 from shared.errors import GatewayError
 from shared.events import Events
@@ -29,7 +29,7 @@ from shared.models import Event
 from shared.settings import storage_from_environ
 from shared.tables import Tables
 
-AZURITE_PORT = 10002  # the port that UseDevelopmentStorage=true stands for
+AZURITE_PORT = 10002  # where UseDevelopmentStorage=true looks for it
 SIMULATOR_PORT = 7081
 SIMULATOR_URL = f"http://127.0.0.1:{SIMULATOR_PORT}"
 EVENT_CODE = "hackathon"
@@ -120,11 +120,10 @@ def run(port: int, children: Children) -> None:
 
 def _use_azurite(children: Children) -> None:
     """Start Azurite, or share the one that runs, unless the settings name another store."""
-    if not any(name in os.environ for name in ("EVENT_STORAGE", "EVENT_STORAGE__tableServiceUri")):
-        os.environ["EVENT_STORAGE"] = "UseDevelopmentStorage=true"
-    if os.environ.get("EVENT_STORAGE") != "UseDevelopmentStorage=true":
-        return
-    if _is_azurite():
+    use_azurite_by_default()
+    connection_string = storage_from_environ().connection_string
+    is_local = connection_string and connection_string.get_secret_value() == AZURITE
+    if not is_local or _is_azurite():
         return
     _require_free(AZURITE_PORT, "for Azurite")
     command = ["node_modules/.bin/azurite-table", "--silent", "--disableTelemetry"]

@@ -18,6 +18,7 @@ from shared.errors import ConfigurationError, EventStoreUnavailable
 from shared.settings import Storage
 
 if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
     from azure.core.pipeline.transport import AsyncHttpTransport
 
 Row = dict[str, Any]
@@ -64,25 +65,18 @@ class Tables:
     def __init__(
         self, storage: Storage, transport: "AsyncHttpTransport[Any, Any] | None" = None
     ) -> None:
-        self._credential = None
         options: dict[str, Any] = dict(_LIMITS)
         if transport:
             options["transport"] = transport
-        if storage.connection_string:
-            text = storage.connection_string.get_secret_value()
-            try:
-                self._service = TableServiceClient.from_connection_string(text, **options)
-            except ValueError:
-                raise ConfigurationError(
-                    "EVENT_STORAGE is not a storage connection string (it begins with "
-                    "'DefaultEndpointsProtocol=' or is 'UseDevelopmentStorage=true')."
-                ) from None
-        else:
-            assert storage.table_service_uri
-            self._credential = credential(storage.client_id)
-            self._service = TableServiceClient(
-                storage.table_service_uri, credential=self._credential, **options
-            )
+        self._credential = None if storage.connection_string else credential(storage.client_id)
+        try:
+            self._service = _connect(storage, self._credential, options)
+        except (ValueError, TypeError):  # what azure-data-tables says of an odd address
+            raise ConfigurationError(
+                "EVENT_STORAGE is neither a storage connection string (it begins with "
+                "'DefaultEndpointsProtocol=' or is 'UseDevelopmentStorage=true') nor, as "
+                "EVENT_STORAGE__tableServiceUri, like https://NAME.table.core.windows.net."
+            ) from None
 
     async def get(self, table: str, partition: str, row: str) -> Row:
         """The row with these (plain, not yet encoded) keys. Raises RowNotFound."""
@@ -129,6 +123,15 @@ class Tables:
         await self._service.close()
         if self._credential:
             await self._credential.close()
+
+
+def _connect(
+    storage: Storage, identity: "AsyncTokenCredential | None", options: dict[str, Any]
+) -> TableServiceClient:
+    if storage.connection_string:
+        text = storage.connection_string.get_secret_value()
+        return TableServiceClient.from_connection_string(text, **options)
+    return TableServiceClient(storage.table_service_uri or "", credential=identity, **options)
 
 
 def _entity(partition: str, row: str, values: Mapping[str, Any]) -> Row:

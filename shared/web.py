@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from fastapi import Request, Response
-from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from shared import app, pages
@@ -27,7 +26,7 @@ async def handle(request: Request) -> Response:
         answer = await _answer(request, log)
     except GatewayError as error:
         answer = _error_answer(error, log)
-    except (CallerLeft, ClientDisconnect):
+    except CallerLeft:
         log.error = "caller_left"
         answer = Answer(_CLIENT_CLOSED_REQUEST, [], b"")
     except Exception:
@@ -70,19 +69,22 @@ async def _health() -> Answer:
 
 
 async def _read_body(request: Request, limit: int) -> bytes:
-    """The body, never more than `limit` bytes of it. Raises RequestTooLarge."""
+    """The body, never more than `limit` bytes of it. Raises RequestTooLarge and CallerLeft."""
     chunks = []
-    size = int(request.headers.get("content-length", 0))
-    if size <= limit:
-        size = 0
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                break
-            chunks.append(chunk)
-    if size > limit:
-        raise RequestTooLarge(f"The request body is larger than {limit:,} bytes, the most allowed.")
-    return b"".join(chunks)
+    size = 0
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise CallerLeft
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise RequestTooLarge(
+                f"The request body is larger than {limit:,} bytes, the most allowed."
+            )
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
 
 
 def _address(request: Request) -> str:

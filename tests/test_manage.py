@@ -486,7 +486,6 @@ def test_models_that_the_map_does_not_serve_get_a_warning(
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({}, ["EVENT_STORAGE", "EVENT_STORAGE__tableServiceUri"]),
         ({"EVENT_STORAGE": "nonsense"}, ["connection string"]),
         ({"EVENT_STORAGE": "DefaultEndpointsProtocol=https;AccountName=x"}, ["EVENT_STORAGE"]),
         ({"EVENT_STORAGE__tableServiceUri": "somewhere"}, ["EVENT_STORAGE__tableServiceUri"]),
@@ -498,7 +497,7 @@ def test_models_that_the_map_does_not_serve_get_a_warning(
         ),
     ],
 )
-def test_missing_and_malformed_settings_get_one_line(
+def test_malformed_settings_get_one_line(
     run: Run, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], words: list[str]
 ) -> None:
     for name, value in {**NO_SETTINGS, **settings}.items():

@@ -1,0 +1,95 @@
+"""How events are shown: as tables for people, as JSON for scripts."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text as Coloured
+
+from shared import access
+from shared.models import Event
+
+ZONES = available_timezones()  # it reads many files
+_LISTED = ("Code", "Name", "Start", "End", "Time zone", "State", "Max tokens", "Models")
+_STATES = {"event_disabled": "off", "event_not_started": "not started", "event_ended": "ended"}
+_COLOURS = {"off": "red", "not started": "yellow", "ended": "dim", "open": "green"}
+
+
+def _state(event: Event) -> str:
+    refusal = access.closed(event, datetime.now(UTC))
+    return _STATES[refusal.code] if refusal else "open"
+
+
+def _zone(event: Event) -> ZoneInfo:
+    """The organiser's zone; UTC if others have written one to the row that does not exist."""
+    return ZoneInfo(event.timezone if event.timezone in ZONES else "UTC")
+
+
+def _time(moment: datetime, zone: ZoneInfo) -> str:
+    """In UTC, in the organiser's zone if that is another one, and how far off it is, on a line each."""
+    zones = dict.fromkeys([ZoneInfo("UTC"), zone])
+    now = datetime.now(UTC)
+    distance = str(abs(moment - now)).rpartition(":")[0] + " h"
+    clocks = [f"{moment.astimezone(at):%Y-%m-%d %H:%M %Z}" for at in zones]
+    return "\n".join([*clocks, f"in {distance}" if moment > now else f"{distance} ago"])
+
+
+def _cells(event: Event) -> dict[str, str | Coloured]:
+    state, zone = _state(event), _zone(event)
+    return {
+        "Code": event.code,
+        "Name": event.name,
+        "Start": _time(event.start, zone),
+        "End": _time(event.end, zone),
+        "Time zone": event.timezone,
+        "State": Coloured(state, _COLOURS[state]),
+        "Max tokens": str(event.max_tokens or "no cap"),
+        "Models": ", ".join(event.models) or "all",
+        "URL": f"{event.url} {event.url_text}".strip() or "-",
+        "Organizer": f"{event.organizer_name} {event.organizer_email}".strip() or "-",
+        "API key": f"{event.code}/their-name",
+    }
+
+
+def table_of(found: list[Event]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in _LISTED:
+        table.add_column(heading, no_wrap=heading not in ("Name", "Models"), overflow="fold")
+    for cells in map(_cells, found):
+        table.add_row(*(cells[heading] for heading in _LISTED))
+    return table
+
+
+def print_out(value: object, shown: Table | str, as_json: bool) -> None:
+    """Print the value for scripts, or what is shown to people."""
+    if as_json:
+        sys.stdout.write(json.dumps(value, indent=2) + "\n")
+        return
+    console = Console(markup=False, emoji=False, highlight=False)
+    console.width = max(console.width, 150)  # long lines read better than columns of four letters
+    console.print(shown)
+
+
+def print_event(event: Event, as_json: bool) -> None:
+    table = Table(box=box.SIMPLE, show_header=False)
+    for cells in _cells(event).items():
+        table.add_row(*cells)
+    print_out(as_document(event), table, as_json)
+
+
+def as_document(event: Event) -> dict[str, Any]:
+    zone = _zone(event)
+    return {
+        **event.model_dump(),
+        "start": event.start.isoformat(),
+        "end": event.end.isoformat(),
+        "start_local": event.start.astimezone(zone).isoformat(),
+        "end_local": event.end.astimezone(zone).isoformat(),
+        "state": _state(event),
+        "api_key": f"{event.code}/their-name",
+    }
