@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, NotFound
 
 _DEPLOYMENT = re.compile(r"[A-Za-z0-9._-]+")
 _MODEL = re.compile(r"[^\s|,;]+")
@@ -66,6 +66,19 @@ class ModelMap:
         """The first entry whose names, model and deployment, fit; for a call that names no model."""
         return next(
             (entry for entry in self.entries if fits(f"{entry.model} {entry.deployment}")), None
+        )
+
+    def unknown(self, model: str) -> NotFound:
+        """The refusal of a model (or, if "", of a call that names none) that nothing here serves."""
+        what = (
+            f"The model '{model}' does not exist"
+            if model
+            else "A model that fits this call does not exist"
+        )
+        return NotFound(
+            f"{what} or is not part of this event. Available: {', '.join(self.models) or 'none'}.",
+            code="model_not_found",
+            param="model",
         )
 
     @lru_cache(maxsize=256)  # noqa: B019 - one map lives as long as the process

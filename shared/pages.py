@@ -7,7 +7,6 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from shared.errors import NotFound
 from shared.model_map import Entry, ModelMap
 from shared.models import Caller
 from shared.proxy import Answer
@@ -30,12 +29,7 @@ def model(available: ModelMap, name: str) -> Answer:
     """One model. Raises NotFound if the event does not have it."""
     entry = available.find_deployment(name)
     if entry is None:
-        raise NotFound(
-            f"The model '{name}' does not exist or is not part of this event. "
-            f"Available: {', '.join(available.models) or 'none'}.",
-            code="model_not_found",
-            param="model",
-        )
+        raise available.unknown(name)
     return json_answer(_model(entry.model))
 
 

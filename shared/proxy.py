@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from shared import limits
 from shared.call_log import CallLog
-from shared.errors import NotFound, UpstreamUnreachable
+from shared.errors import UpstreamUnreachable
 from shared.headers import RawHeaders, stream_to_caller, to_caller, to_upstream
 from shared.model_map import Entry, ModelMap
 from shared.models import Caller
@@ -52,6 +52,8 @@ class Proxy:
         if changed is not None:
             body = json.dumps(changed, separators=(",", ":")).encode()
         reply = await self._upstream.post(operation, entry.deployment, to_upstream(headers), body)
+        if reply.status >= 400:
+            log.error = "upstream_error"
         try:
             if reply.is_stream:
                 return await self._relay(reply, target, headers, log)
@@ -85,7 +87,7 @@ class Proxy:
         else:
             entry = allowed.first(operation.fits)
         if entry is None:
-            raise _unknown_model(asked, allowed)
+            raise allowed.unknown(asked)
         return entry
 
     async def _relay(
@@ -111,13 +113,3 @@ def _status(reply: "Reply") -> int:
 def _is_azure_sdk(headers: RawHeaders) -> bool:
     """Whether the caller is an Azure SDK; the Python one breaks on comments in a stream."""
     return any(name == b"user-agent" and b"azsdk-" in value for name, value in headers)
-
-
-def _unknown_model(asked: str, allowed: ModelMap) -> NotFound:
-    available = ", ".join(allowed.models) or "none"
-    what = f"The model '{asked}' does not exist" if asked else "No model that fits this call exists"
-    return NotFound(
-        f"{what} or is not part of this event. Available: {available}.",
-        code="model_not_found",
-        param="model",
-    )

@@ -19,6 +19,7 @@ def lines_after_calls(storage: str, simulator: str) -> list[str]:
         client.post("/v1/chat/completions", json=body)
         client.post("/v1/chat/completions", json={**body, "stream": True})
         client.post("/v1/chat/completions", json={**body, "model": "nope"})
+        client.post("/v1/chat/completions", json={**body, "model": "sim-503"})
         client.post("/v1/embeddings", json={"input": PROMPT}, headers={"api-key": "no-key"})
     return [line for line in server.lines if not line.startswith("listening")]
 
@@ -32,6 +33,7 @@ def test_a_request_leaves_one_structured_line_and_no_secret(
         (200, ""),
         (200, ""),
         (404, "model_not_found"),
+        (503, "upstream_error"),
         (401, "malformed_event_code"),
     ]
     plain = records[0]
