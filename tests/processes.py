@@ -78,7 +78,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def azurite(port: int, location: Path | None = None) -> AbstractContextManager[Server]:
+def azurite(
+    port: int, location: Path | None = None, *options: str
+) -> AbstractContextManager[Server]:
     """Azurite's table service; nothing is kept on disk unless there is a location for it."""
     keep = ["--location", str(location)] if location else ["--inMemoryPersistence"]
     return running(
@@ -89,6 +91,7 @@ def azurite(port: int, location: Path | None = None) -> AbstractContextManager[S
             "--tablePort",
             str(port),
             *keep,
+            *options,
         ],
         ready=r"successfully started on (\S+)",
     )

@@ -16,7 +16,7 @@ from local.simulator.calls import Call, CallLog
 from local.simulator.delivery import Delivery, refuse
 from local.simulator.faults import Fault, find_fault
 from local.simulator.form import read_form
-from local.simulator.identity import PREFIX, issue_token
+from local.simulator.identity import is_token, issue_token
 from local.simulator.refusals import Json, Refusal
 from local.simulator.responses import Responses
 from local.simulator.routes import Route, resolve
@@ -140,7 +140,7 @@ class Simulator:
             raise refusals.denied()
 
     def _is_good(self, key: str) -> bool:
-        if self._key is None or key.startswith(PREFIX):
+        if self._key is None or is_token(key):
             return True
         return compare_digest(key.encode("utf-8", "replace"), self._key.encode())
 
