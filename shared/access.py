@@ -8,6 +8,7 @@ from shared.errors import Forbidden, Unauthorized
 from shared.models import Event, Key
 
 _KEY_HEADERS = frozenset({b"openai-event-code", b"api-key", b"x-portkey-api-key"})
+_LONGEST_KEY = 40 + 1 + 40 * 4  # bytes, where each character of the name takes four
 _FORM = (
     "Send event-code/your-name as the API key: a code of 6 to 40 characters, a slash, and a name of "
     "1 to 40 characters, in the header openai-event-code, api-key, x-portkey-api-key or "
@@ -30,13 +31,17 @@ def candidates(headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
     return list(found)
 
 
-@lru_cache(maxsize=4096)
 def parse_key(candidate: bytes) -> Key | None:
     """The key of the form `event-code/name`, or None if this is none.
 
     The code is printable ASCII but for `/ \\ # ? %`; the name may hold any printable character,
     as UTF-8 or (from clients that write headers so) Latin-1.
     """
+    return _parse_key(candidate) if len(candidate) <= _LONGEST_KEY else None
+
+
+@lru_cache(maxsize=4096)
+def _parse_key(candidate: bytes) -> Key | None:
     try:
         text = candidate.decode()
     except UnicodeDecodeError:

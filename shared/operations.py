@@ -9,6 +9,7 @@ from shared.errors import MethodNotAllowed, NotFound
 
 _SPECIAL = re.compile(r"embed|dall-e|gpt-image|whisper|transcribe|tts", re.IGNORECASE)
 _EMBEDDING = re.compile(r"embed", re.IGNORECASE)
+_LONGEST_PATH = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,18 +61,24 @@ class Target:
     is_azure_form: bool = False
 
 
-@lru_cache(maxsize=1024)
 def find_target(method: str, raw_path: str) -> Target:
     """What a call asks for, from its method and its path as sent (percent-encoded, without a query).
 
     Takes every spelling of section 2 of docs/contract.md; doubled and trailing slashes are forgiven.
     Raises NotFound and MethodNotAllowed.
     """
+    if len(raw_path) > _LONGEST_PATH:
+        raise NotFound("There is nothing at a path as long as this one.")
+    return _find_target(method, raw_path)
+
+
+@lru_cache(maxsize=1024)
+def _find_target(method: str, raw_path: str) -> Target:
     segments = [unquote(segment) for segment in raw_path.split("/") if segment]
     target = _match(segments)
     if target is None:
         raise NotFound(
-            f"There is nothing at {raw_path[:200]}. Chat is at POST /v1/chat/completions, embeddings "
+            f"There is nothing at {raw_path}. Chat is at POST /v1/chat/completions, embeddings "
             "at POST /v1/embeddings, the list of models at GET /v1/models."
         )
     allowed = ("POST",) if isinstance(target.resource, Operation) else ("GET", "HEAD")

@@ -78,9 +78,8 @@ class Proxy:
     ) -> Entry:
         """The deployment for this call; an Azure path decides whatever the body says."""
         allowed = self.models(caller)
-        asked = limits.model_of(members)
+        asked = limits.model_of({"model": target.deployment} if target.deployment else members)
         if target.deployment:
-            asked = target.deployment
             entry = allowed.find_deployment(asked)
         elif asked:
             entry = allowed.find(asked)

@@ -55,6 +55,8 @@ def test_every_header_may_hold_the_key(
         (b"hacka\tthon/name", None),
         (b"hackathon/na\x00me", None),
         (b"OPENAI_API_KEY", None),
+        (("hackathon/" + "🐘" * 40).encode(), Key("hackathon", "🐘" * 40)),
+        (b"x" * 100_000, None),
     ],
 )
 def test_a_key_has_a_code_and_a_name(candidate: bytes, key: Key | None) -> None:

@@ -68,6 +68,7 @@ def test_what_is_read_is_found(path: str, target: Target) -> None:
         "/v1",
         "/openai/deployments",
         "/openai/deployments/gpt-4o/nope",
+        "/v1/models/" + "m" * 2000,
     ],
 )
 def test_an_unknown_path_is_not_found(path: str) -> None:

@@ -61,6 +61,7 @@ _TABLE = {
     "401": Fault("401, the key is refused", before=_refuses(refusals.denied)),
     "403": Fault("403, the network is refused", before=_refuses(refusals.forbidden)),
     "404": Fault("404 DeploymentNotFound", before=_refuses(refusals.deployment_not_found)),
+    "409": Fault("409, with headers about a retry", before=_refuses(refusals.conflict)),
     "400": Fault("400 context_length_exceeded", before=_refuses(refusals.context_length_exceeded)),
     "filter": Fault("400 content_filter", before=_refuses(refusals.content_filtered)),
     "latefilter": Fault("the content filter ends the answer half way", has_late_filter=True),

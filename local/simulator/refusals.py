@@ -109,6 +109,11 @@ def busy() -> Refusal:
     return _refusal(429, {"code": "429", "message": message})
 
 
+def conflict() -> Refusal:
+    headers = {"x-should-retry": "false", "x-ms-retry-after-ms": "1500"}
+    return _refusal(409, {"code": "Conflict", "message": "Another call is under way."}, headers)
+
+
 def server_error() -> Refusal:
     message = "The server had an error while processing your request. Sorry about that!"
     error = {"message": message, "type": "server_error", "param": None, "code": "500"}
