@@ -10,7 +10,7 @@ run: .venv/run.stamp node_modules/.package-lock.json
 
 test: .venv/dev.stamp node_modules/.package-lock.json .clients/openai-1
 	$(BIN)/python -m pytest
-	PYTHONPATH=.clients/openai-1 $(BIN)/python -m pytest tests/e2e/test_openai_python.py
+	PYTHONPATH=.clients/openai-1 $(BIN)/python -m pytest tests/e2e/test_openai_python.py tests/e2e/test_openai_python_errors.py
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check .

@@ -17,6 +17,7 @@ from local.simulator.delivery import Delivery, refuse
 from local.simulator.faults import Fault, find_fault
 from local.simulator.form import read_form
 from local.simulator.identity import is_token, issue_token
+from local.simulator.recent import Recent
 from local.simulator.refusals import Json, Refusal
 from local.simulator.responses import Responses
 from local.simulator.routes import Route, resolve
@@ -40,8 +41,8 @@ class Simulator:
         self._in_flight = 0
         self._server: web.Server | None = None
         self._responses = Responses()
+        self._chat = Recent(chat.answer)
         self._operations: dict[str, Callable[[Demand], Answer]] = {
-            "chat/completions": chat.answer,
             "completions": completions.answer,
             "embeddings": embeddings.answer,
             "responses": self._responses.answer,
@@ -119,10 +120,15 @@ class Simulator:
                 return await delivery.act(happens)
             await asyncio.sleep(happens or 0)
         demand = Demand(deployment, fields, files, fault.has_late_filter, fault.may_stream)
-        answer = self._operations[route.operation](demand)
+        answer = self._answer(route.operation, demand, body)
         if answer.events is not None:
             return await delivery.stream(answer, fault.events, number)
         return await delivery.document(answer, fault.body, number)
+
+    def _answer(self, operation: str, demand: Demand, body: bytes) -> Answer:
+        if operation == "chat/completions":
+            return self._chat.answer(demand, body)
+        return self._operations[operation](demand)
 
     def _item(self, method: str, route: Route) -> Answer:
         """The operations without a body."""
