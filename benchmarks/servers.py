@@ -9,10 +9,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Thread
 from typing import IO
 
 from benchmarks.load import Job, WrongAnswer
@@ -152,7 +153,7 @@ def _gateway_settings(storage: str, upstream_url: str) -> dict[str, str]:
 def _server(
     module: list[str], *, core: int = _SERVER_CORE, env: Mapping[str, str] | None = None
 ) -> Iterator[Server]:
-    """A Python server. Its log goes to a file, as it does in use, and is shown if it does not start."""
+    """A Python server; its log is shown if it does not start."""
     with (
         tempfile.TemporaryFile() as log,
         _process([*_PYTHON, *module], core=core, env=env, log=log) as process,
@@ -162,7 +163,16 @@ def _server(
         except RuntimeError as error:
             log.seek(0)
             raise RuntimeError(f"{error}\n{log.read().decode(errors='replace')}") from None
+        assert process.stdout
+        Thread(target=_discard, args=[process.stdout.fileno()], daemon=True).start()
         yield Server(process.pid, f"http://{address}")
+
+
+def _discard(output: int) -> None:
+    """Read what a server prints, as a host does: a full pipe would stop it."""
+    with suppress(OSError):  # closed by now
+        while os.read(output, 2**16):
+            pass
 
 
 def _wait_for(process: "subprocess.Popen[str]", ready: str) -> str:

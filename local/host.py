@@ -18,7 +18,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import uvicorn
 from fastapi import Request, Response
@@ -60,28 +60,6 @@ class Routes:
             if allowed == method and pattern.fullmatch(path):
                 return handler
         return None
-
-
-class Terminal(logging.StreamHandler[TextIO]):
-    """Writes log lines to stderr a moment later, many at once: under load a write costs most."""
-
-    def __init__(self) -> None:
-        super().__init__(open(sys.stderr.fileno(), "w", closefd=False))  # noqa: SIM115
-        self._flush_due: asyncio.TimerHandle | None = None
-
-    def flush(self) -> None:
-        """Called by logging after each line."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # before the server runs, and after
-            super().flush()
-            return
-        if self._flush_due is None:
-            self._flush_due = loop.call_later(0.05, self._flush_now)
-
-    def _flush_now(self) -> None:
-        self._flush_due = None
-        super().flush()
 
 
 class Host:
@@ -156,10 +134,7 @@ def main() -> None:
     except OSError:
         sys.exit(f"Port {port} is taken. Choose another one: --port {port + 1}")
     read_local_settings()
-    # https://docs.python.org/3/howto/logging.html#optimization
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[Terminal()])
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     config = uvicorn.Config(load(), log_config=None, access_log=False)
     server = uvicorn.Server(config)
     sys.stdout.write(f"listening on http://127.0.0.1:{listener.getsockname()[1]}\n")

@@ -1,5 +1,6 @@
 """Requests in, responses and error bodies out; the only module that knows FastAPI."""
 
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -8,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from shared import app, pages
 from shared.attempts import client_address
-from shared.call_log import CallLog, logger
+from shared.call_log import CallLog
 from shared.errors import ConfigurationError, GatewayError, InternalError, RequestTooLarge
 from shared.headers import RawHeaders
 from shared.operations import CHAT_COMPLETIONS, Operation, find_target
@@ -17,6 +18,7 @@ from shared.proxy import Answer
 from shared.worker import forget
 
 _CLIENT_CLOSED_REQUEST = 499
+_logger = logging.getLogger("gateway")
 
 
 async def handle(request: Request) -> Response:
@@ -30,7 +32,7 @@ async def handle(request: Request) -> Response:
         log.error = "caller_left"
         answer = Answer(_CLIENT_CLOSED_REQUEST, [], b"")
     except Exception:
-        logger.exception("request %s failed", log.request_id)
+        _logger.exception("request %s failed", log.request_id)
         message = f"The gateway failed. Tell the organiser: request {log.request_id}."
         answer = _error_answer(InternalError(message), log)
     return GatewayResponse(answer, log)
@@ -132,6 +134,9 @@ class GatewayResponse(Response):
                 await self._send_stream(start, self._content, receive, send)
         except CallerLeft:
             self._log.error = "caller_left"
+        except Exception:
+            self._log.error = "internal_error"
+            raise
         finally:
             self._log.write(self.status_code)
             _forget_invocation(scope)
