@@ -1,11 +1,13 @@
 """`make run` as a newcomer meets it, and the README's calls as they stand."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -88,6 +90,22 @@ def test_a_taken_port_is_said_plainly(launched: Server) -> None:
     assert done.returncode == 1
     message = f"make run: port {port} is taken. Choose another one: make run PORT={port + 1}\n"
     assert done.stderr == message
+
+
+def test_core_tools_are_used_where_they_are_installed(launched: Server, tmp_path: Path) -> None:
+    """Core Tools cannot be installed here: a program of their name stands in for them."""
+    arguments = tmp_path / "arguments"
+    func = tmp_path / "func"
+    func.write_text(
+        f'#!/bin/sh\necho "$@" "$FUNCTIONS_WORKER_RUNTIME" > {arguments}\n'
+        f'exec {sys.executable} -m local.host --port "$3"\n'
+    )
+    func.chmod(0o755)
+    port = processes.free_port()
+    path = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    with processes.running(launch(port), ready=READY, env=path) as second:
+        assert httpx.get(f"{second.url}/health").json()["status"] == "ok"
+    assert arguments.read_text() == f"start --port {port} python\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
