@@ -151,7 +151,7 @@ def _start_host(port: int, children: Children) -> None:
     if func:
         os.environ["FUNCTIONS_WORKER_RUNTIME"] = "python"
         os.environ["PYTHON_ENABLE_INIT_INDEXING"] = "1"
-        os.environ["languageWorkers__python__defaultExecutablePath"] = sys.executable
+        os.environ["LANGUAGEWORKERS__PYTHON__DEFAULTEXECUTABLEPATH"] = sys.executable
     embedded = [sys.executable, "-m", "local.host", "--port", str(port)]
     command = [func, "start", "--port", str(port)] if func else embedded
     children.start(HOST, command, lambda: _answers(f"http://127.0.0.1:{port}/health"))
