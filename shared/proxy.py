@@ -62,7 +62,10 @@ class Proxy:
                     "Azure OpenAI answered without a stream although one was asked for.",
                     code="upstream_not_a_stream",
                 )
-            answer = Answer(_status(reply), to_caller(reply.headers), await reply.read())
+            content = await reply.read()
+            if reply.status == 200 and not content:
+                raise UpstreamUnreachable("Azure OpenAI answered with nothing. Try again.")
+            answer = Answer(_status(reply), to_caller(reply.headers), content)
         except BaseException:
             reply.close()
             raise

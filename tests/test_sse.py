@@ -3,14 +3,15 @@
 import pytest
 
 from shared import sse
-from shared.errors import StreamMalformed
+from shared.errors import StreamCut, StreamMalformed
 from shared.sse import EventStream
 
 PRELUDE = b'data: {"choices":[],"prompt_filter_results":[{"prompt_index":0}]}\n\n'
 TEXT = 'data: {"choices":[{"delta":{"content":"naïve 🐘"}}]}\n\n'.encode()
+END = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
 LAST = b'data: {"choices":[],"usage":{"total_tokens":3}}\n\n'
 DONE = b"data: [DONE]\n\n"
-STREAM = PRELUDE + TEXT + TEXT + LAST + DONE
+STREAM = PRELUDE + TEXT + TEXT + END + LAST + DONE
 
 
 def pass_through(chunks: list[bytes], *, skip_prelude: bool) -> bytes:
@@ -63,15 +64,41 @@ def test_only_azures_first_event_is_left_out(first: bytes) -> None:
 
 def test_a_prelude_with_null_usage_is_left_out() -> None:
     prelude = b'data: {"choices": [], "usage": null}\n\n'
-    assert pass_through([prelude + TEXT], skip_prelude=True) == TEXT
+    assert pass_through([prelude + TEXT + DONE], skip_prelude=True) == TEXT + DONE
 
 
 def test_an_empty_event_later_on_stays() -> None:
-    assert pass_through([TEXT + PRELUDE], skip_prelude=True) == TEXT + PRELUDE
+    assert pass_through([TEXT + PRELUDE + DONE], skip_prelude=True) == TEXT + PRELUDE + DONE
 
 
-def test_a_last_event_without_its_blank_line_is_kept() -> None:
-    assert pass_through([TEXT + b"data: [DONE]"], skip_prelude=True) == TEXT + b"data: [DONE]"
+def test_a_last_event_without_its_blank_line_gets_one() -> None:
+    assert pass_through([TEXT + DONE.rstrip()], skip_prelude=True) == TEXT + DONE
+
+
+@pytest.mark.parametrize("last", [END, END + LAST, END[:-2], END.replace(b'n":"', b'n": "')])
+def test_a_complete_answer_without_done_gets_it(last: bytes) -> None:
+    passed = pass_through([TEXT, last], skip_prelude=True)
+    assert passed == TEXT + last.rstrip() + b"\n\n" + DONE
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        TEXT,
+        LAST,
+        TEXT + TEXT[:20],
+        b'data: {"choices":[{"delta":{"content":"\\"finish_reason\\":\\"stop\\""}}]}\n\n',
+        b'data: {"choices":[{"delta":{},"finish_reason":null}]}\n\n',
+    ],
+)
+def test_an_answer_that_ends_without_a_reason_is_cut(last: bytes) -> None:
+    with pytest.raises(StreamCut):
+        pass_through([TEXT, last], skip_prelude=True)
+
+
+def test_an_error_of_the_upstream_is_the_end() -> None:
+    error = b'data: {"error": {"message": "no"}}\n\n'
+    assert pass_through([TEXT + error], skip_prelude=True) == TEXT + error
 
 
 def test_an_event_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

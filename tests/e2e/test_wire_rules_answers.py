@@ -67,7 +67,7 @@ def test_rule_20_each_event_is_sent_when_it_comes(http: httpx.Client) -> None:
     assert arrived[-1][0] - arrived[0][0] < 1.5
 
 
-@pytest.mark.parametrize("model", ["gpt-4o", "sim-crlf"])
+@pytest.mark.parametrize("model", ["gpt-4o", "sim-crlf", "sim-nodone"])
 @pytest.mark.parametrize("base", [*OPENAI_PATHS, "/openai/v1"])
 def test_rule_21_a_stream_is_data_lines_only(http: httpx.Client, base: str, model: str) -> None:
     response = stream(http, f"{base}/chat/completions", model=model)
@@ -76,6 +76,13 @@ def test_rule_21_a_stream_is_data_lines_only(http: httpx.Client, base: str, mode
     assert events[-1] == "[DONE]"
     assert events.count("[DONE]") == 1
     assert content_of(events) == "[simulated] 4 5"
+
+
+def test_rule_22_an_empty_answer_is_an_error(http: httpx.Client) -> None:
+    response = http.post(CHAT, headers=EVENT_CODE, json=ask("hello", model="sim-empty"))
+
+    assert response.status_code == 502
+    assert error_of(response)["code"] == "upstream_unreachable"
 
 
 def test_rule_22_a_document_instead_of_a_stream_is_an_error(http: httpx.Client) -> None:
