@@ -34,7 +34,11 @@ class Attempts:
             wait = max(1, round(began + _WINDOW_S - now))
             raise TooManyAttempts(
                 f"Too many wrong keys from this address. Check the event code, wait {wait} seconds.",
-                headers={"retry-after": str(wait), "retry-after-ms": str(wait * 1000)},
+                headers={
+                    "retry-after": str(wait),
+                    "retry-after-ms": str(wait * 1000),
+                    "x-should-retry": "false",  # a wrong key does not become right
+                },
             )
 
 

@@ -27,6 +27,7 @@ def test_the_twenty_first_wrong_key_in_a_minute_is_too_many() -> None:
     with pytest.raises(TooManyAttempts) as refusal:
         attempts.count("a")
     assert refusal.value.headers["retry-after"] == "30"
+    assert refusal.value.headers["x-should-retry"] == "false"
 
 
 def test_a_minute_later_the_count_begins_anew() -> None:
