@@ -59,15 +59,16 @@ class Relay:
         """Whole events as they arrive; a stream that breaks ends with an error event, no `[DONE]`."""
         try:
             yield self._first
-            silent_s = 0.0
-            while (chunk := await self._reply.next_chunk(self._wait_s)) != b"":
+            left_s, wait_s = self._idle_timeout_s, self._wait_s
+            while (chunk := await self._reply.next_chunk(wait_s)) != b"":
                 if chunk is None:
-                    silent_s += self._wait_s
-                    if silent_s >= self._idle_timeout_s:
+                    left_s -= wait_s
+                    if left_s <= 0:
                         raise StreamStalled("Azure OpenAI's stream stopped half way. Try again.")
+                    wait_s = min(wait_s, left_s)
                     yield self._sign_of_life
                     continue
-                silent_s = 0.0
+                left_s, wait_s = self._idle_timeout_s, self._wait_s
                 if events := self._stream.feed(chunk):
                     yield events
             yield self._stream.finish()
