@@ -25,8 +25,9 @@ from local.host import AZURITE, ROOT, read_local_settings, use_azurite_by_defaul
 from local.simulator.faults import FAULTS
 from shared.errors import GatewayError
 from shared.events import Events
+from shared.model_map import ModelMap
 from shared.models import Event
-from shared.settings import storage_from_environ
+from shared.settings import Settings, storage_from_environ
 from shared.tables import Tables
 
 AZURITE_PORT = 10002  # where UseDevelopmentStorage=true looks for it
@@ -105,13 +106,14 @@ def main() -> None:
 
 
 def run(port: int, children: Children) -> None:
-    """Start what is missing, then wait. Raises Problem."""
+    """Start what is missing, then wait. Raises Problem and ConfigurationError."""
     _require_free(port)
     read_local_settings()
     _use_azurite(children)
     is_simulated = os.environ.get("AZURE_OPENAI_ENDPOINT", SIMULATOR_URL) == SIMULATOR_URL
     if is_simulated:
         _use_simulator(children)
+    ModelMap.parse(Settings.from_environ().model_map)  # says at once what is missing or wrong
     asyncio.run(_open_event())
     _start_host(port, children)
     _say(_welcome(port, is_simulated))

@@ -92,6 +92,32 @@ def test_a_taken_port_is_said_plainly(launched: Server) -> None:
     assert done.stderr == message
 
 
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"AZURE_OPENAI_MODEL_MAP": ""}, "AZURE_OPENAI_MODEL_MAP: missing"),
+        ({"AZURE_OPENAI_MODEL_MAP": "gpt-4o|a,,"}, "entry 2"),
+        ({"AZURE_OPENAI_ENDPOINT": "name.openai.azure.com"}, "AZURE_OPENAI_ENDPOINT"),
+    ],
+)
+def test_a_wrong_setting_is_said_at_once(
+    settings: dict[str, str], word: str, launched: Server
+) -> None:
+    good = {"AZURE_OPENAI_ENDPOINT": "https://x.openai.azure.com", "AZURE_OPENAI_MODEL_MAP": "a|b"}
+    done = subprocess.run(
+        launch(processes.free_port()),
+        cwd=ROOT,
+        env={**os.environ, **good, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("make run: ") and word in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_core_tools_are_used_where_they_are_installed(launched: Server, tmp_path: Path) -> None:
     """Core Tools cannot be installed here: a program of their name stands in for them."""
     arguments = tmp_path / "arguments"
