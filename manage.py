@@ -24,7 +24,7 @@ import typer
 
 from local import display
 from local.display import ZONES
-from local.host import read_local_settings, use_azurite_by_default
+from local.environment import read_local_settings, use_azurite_by_default
 from shared import access
 from shared.errors import ConfigurationError, EventStoreUnavailable
 from shared.events import Events

@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import json
 import logging
-import os
 import re
 import socket
 import sys
@@ -24,9 +23,9 @@ import uvicorn
 from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
+from local.environment import ROOT, read_local_settings
+
 Handler = Callable[[Request], Awaitable[Response]]
-ROOT = Path(__file__).resolve().parent.parent
-AZURITE = "UseDevelopmentStorage=true"
 
 
 class Routes:
@@ -98,22 +97,6 @@ def load(root: Path = ROOT) -> Host:
 
     prefix = json.loads((root / "host.json").read_text())["extensions"]["http"]["routePrefix"]
     return Host(Routes(function_app.app.get_functions(), prefix), app.close)
-
-
-def read_local_settings(root: Path = ROOT) -> None:
-    """Put the Values of local.settings.json into the environment, unless they are there already."""
-    path = root / "local.settings.json"
-    if path.exists():
-        for name, value in json.loads(path.read_text("utf-8")).get("Values", {}).items():
-            os.environ.setdefault(name, str(value))
-
-
-def use_azurite_by_default() -> None:
-    """Name the Azurite that runs on this machine, unless a setting names another event store."""
-    settings = ("EVENT_STORAGE", "AzureWebJobsStorage")
-    forms = [name + form for name in settings for form in ("", "__tableServiceUri")]
-    if not any(os.environ.get(name) for name in forms):
-        os.environ["EVENT_STORAGE"] = AZURITE
 
 
 def listen(port: int) -> socket.socket:

@@ -21,7 +21,7 @@ from types import FrameType
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from local.host import AZURITE, ROOT, read_local_settings, use_azurite_by_default
+from local.environment import AZURITE, ROOT, read_local_settings, use_azurite_by_default
 from local.simulator.faults import FAULTS
 from shared.errors import GatewayError
 from shared.events import Events
@@ -35,16 +35,17 @@ SIMULATOR_PORT = 7081
 SIMULATOR_URL = f"http://127.0.0.1:{SIMULATOR_PORT}"
 EVENT_CODE = "hackathon"
 HOST = "The host"
-_MODELS = (
-    "gpt-4o",
-    "gpt-4o-mini",
-    "gpt-3.5-turbo|gpt-35-turbo",
-    "gpt-4",
-    "gpt-4-vision-preview|gpt-4o",
-    "grok-beta|grok-3",
-    "text-embedding-3-small",
-    "text-embedding-ada-002",
-)
+_DEPLOYMENTS = {
+    "gpt-4o": "gpt-4o",
+    "gpt-4o-mini": "gpt-4o-mini",
+    "gpt-3.5-turbo": "gpt-35-turbo",
+    "gpt-4": "gpt-4",
+    "gpt-4-vision-preview": "gpt-4o",
+    "grok-beta": "grok-3",
+    "text-embedding-3-small": "text-embedding-3-small",
+    "text-embedding-ada-002": "text-embedding-ada-002",
+    **{fault: fault for fault in FAULTS},
+}
 
 
 class Problem(Exception):
@@ -110,7 +111,7 @@ def run(port: int, children: Children) -> None:
     _require_free(port)
     read_local_settings()
     _use_azurite(children)
-    is_simulated = os.environ.get("AZURE_OPENAI_ENDPOINT", SIMULATOR_URL) == SIMULATOR_URL
+    is_simulated = (os.environ.get("AZURE_OPENAI_ENDPOINT") or SIMULATOR_URL) == SIMULATOR_URL
     if is_simulated:
         _use_simulator(children)
     ModelMap.parse(Settings.from_environ().model_map)  # says at once what is missing or wrong
@@ -135,11 +136,10 @@ def _use_azurite(children: Children) -> None:
 
 def _use_simulator(children: Children) -> None:
     """Start the simulated Azure OpenAI, or share the one that runs."""
-    models = ",".join([*_MODELS, *FAULTS])
-    named = ",".join(entry if "|" in entry else f"{entry}|{entry}" for entry in models.split(","))
+    model_map = ",".join(f"{model}|{name}" for model, name in _DEPLOYMENTS.items())
     os.environ["AZURE_OPENAI_ENDPOINT"] = SIMULATOR_URL
     os.environ.setdefault("AZURE_OPENAI_API_KEY", "simulated")
-    os.environ.setdefault("AZURE_OPENAI_MODEL_MAP", named)
+    os.environ.setdefault("AZURE_OPENAI_MODEL_MAP", model_map)
     if _is_simulator():
         return
     _require_free(SIMULATOR_PORT, "for the simulated Azure OpenAI")
