@@ -54,23 +54,12 @@ class Proxy:
         reply = await self._upstream.post(operation, entry.deployment, to_upstream(headers), body)
         if reply.status >= 400:
             log.error = "upstream_error"
+        if reply.is_stream:
+            return await self._relay(reply, target, headers, log)
         try:
-            if reply.is_stream:
-                return await self._relay(reply, target, headers, log)
-            if members.get("stream") and reply.status == 200:
-                raise UpstreamUnreachable(
-                    "Azure OpenAI answered without a stream although one was asked for.",
-                    code="upstream_not_a_stream",
-                )
-            content = await reply.read()
-            if reply.status == 200 and not content:
-                raise UpstreamUnreachable("Azure OpenAI answered with nothing. Try again.")
-            answer = Answer(_status(reply), to_caller(reply.headers), content)
-        except BaseException:
+            return await _whole(reply, stream_wanted=bool(members.get("stream")))
+        finally:
             reply.close()
-            raise
-        reply.close()
-        return answer
 
     def models(self, caller: Caller) -> ModelMap:
         """The part of the model map that the caller's event allows."""
@@ -103,8 +92,25 @@ class Proxy:
             keep_alive_s=self._settings.keep_alive_s,
             idle_timeout_s=self._settings.idle_timeout_s,
         )
-        await relay.begin()
+        try:
+            await relay.begin()
+        except BaseException:
+            reply.close()
+            raise
         return Answer(reply.status, stream_to_caller(reply.headers), relay.events())
+
+
+async def _whole(reply: "Reply", *, stream_wanted: bool) -> Answer:
+    """An answer that is no stream, as it came. Raises UpstreamUnreachable if it is none at all."""
+    if stream_wanted and reply.status == 200:
+        raise UpstreamUnreachable(
+            "Azure OpenAI answered without a stream although one was asked for.",
+            code="upstream_not_a_stream",
+        )
+    content = await reply.read()
+    if reply.status == 200 and not content:
+        raise UpstreamUnreachable("Azure OpenAI answered with nothing. Try again.")
+    return Answer(_status(reply), to_caller(reply.headers), content)
 
 
 def _status(reply: "Reply") -> int:
