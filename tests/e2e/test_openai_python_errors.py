@@ -10,7 +10,7 @@ from openai import AsyncOpenAI, AzureOpenAI, OpenAI
 
 from tests.conftest import KEY
 from tests.e2e.calls import Calls
-from tests.e2e.wire import some_address
+from tests.e2e.wire import BROKEN_STREAMS, some_address
 
 Chat = Callable[..., Any]
 
@@ -186,15 +186,7 @@ def test_a_body_over_32_mib_is_an_api_status_error(chat: Chat) -> None:
     assert caught.value.code == "request_too_large"
 
 
-@pytest.mark.parametrize(
-    ("model", "code"),
-    [
-        ("sim-cut", "upstream_stream_cut"),
-        ("sim-tear", "upstream_stream_cut"),
-        ("sim-stall", "upstream_stream_stalled"),
-        ("sim-miderror", "500"),
-    ],
-)
+@pytest.mark.parametrize(("model", "code"), BROKEN_STREAMS)
 def test_a_stream_that_breaks_is_an_api_error(chat: Chat, model: str, code: str) -> None:
     stream = chat(model=model, stream=True)
     received = []

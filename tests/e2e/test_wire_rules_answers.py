@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.calls import Calls
 from tests.e2e.wire import (
+    BROKEN_STREAMS,
     CHAT,
     EMBEDDINGS,
     EVENT_CODE,
@@ -105,15 +106,7 @@ def test_rule_23_an_error_before_the_first_byte_is_a_plain_one(
     assert response.json()["error"]["message"]
 
 
-@pytest.mark.parametrize(
-    ("model", "code"),
-    [
-        ("sim-cut", "upstream_stream_cut"),
-        ("sim-tear", "upstream_stream_cut"),
-        ("sim-stall", "upstream_stream_stalled"),
-        ("sim-miderror", "500"),
-    ],
-)
+@pytest.mark.parametrize(("model", "code"), BROKEN_STREAMS)
 def test_rule_23_an_error_after_it_is_the_last_event(
     http: httpx.Client, model: str, code: str
 ) -> None:

@@ -21,9 +21,17 @@ CHAT = "/v1/chat/completions"
 EMBEDDINGS = "/v1/embeddings"
 # A host in front of the worker reads requests in its own way before it passes them on.
 bare_host_only = pytest.mark.skipif(
-    bool(os.environ.get("TEST_GATEWAY_COMMAND") or os.environ.get("TEST_GATEWAY_URL")),
+    "TEST_GATEWAY_URL" in os.environ
+    or "local.host" not in os.environ.get("TEST_GATEWAY_COMMAND", "local.host"),
     reason="the host in front mends or refuses such bytes itself",
 )
+# What breaks a stream half way, and the code of the error event that ends it.
+BROKEN_STREAMS = [
+    ("sim-cut", "upstream_stream_cut"),
+    ("sim-tear", "upstream_stream_cut"),
+    ("sim-stall", "upstream_stream_stalled"),
+    ("sim-miderror", "500"),
+]
 EVENT_CODE: Headers = [(b"openai-event-code", KEY.encode())]
 
 
