@@ -62,6 +62,7 @@ def _listen() -> socket.socket:
     """A free port; the protocol is named because asyncio turns Nagle's algorithm off only then."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
+    listener.listen()
     return listener
 
 
