@@ -1,13 +1,14 @@
 """The function app's table of contents: a trigger for each route, each handing its request on.
 
 The routes are anonymous since the gateway checks keys of its own. The catch-all takes every other
-spelling of the same calls, the home page, and whatever is not there.
+spelling of the same calls, the home page, and whatever is not there. The timer runs at half past
+one in the night, UTC.
 """
 
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response
 
-from shared import web
+from shared import upkeep, web
 from shared.call_log import quiet_libraries
 
 quiet_libraries()
@@ -47,3 +48,8 @@ async def health(req: Request) -> Response:
 @app.route("{*path}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 async def every_other_path(req: Request) -> Response:
     return await web.handle(req)
+
+
+@app.timer_trigger(arg_name="timer", schedule="0 30 1 * * *")
+async def fold_usage(timer: func.TimerRequest) -> None:
+    await upkeep.fold_usage()

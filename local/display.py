@@ -7,15 +7,24 @@ from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text as Coloured
 
 from shared import access
+from shared.caps import CAPS
 from shared.models import Event
 
 ZONES = available_timezones()  # it reads many files
 _LISTED = ("Code", "Name", "Start", "End", "Time zone", "State", "Max tokens", "Models")
+_FAILS_OPEN = {
+    True: "yes, calls that caps count go on uncounted while the store is down",
+    False: "no, calls that caps count are refused while the store is down",
+}
+_STORES_NAMES = {
+    True: "yes, usage is kept under attendees' names",
+    False: "no, usage is kept under a hash of attendees' names",
+}
 _STATES = {"event_disabled": "off", "event_not_started": "not started", "event_ended": "ended"}
 _COLOURS = {"off": "red", "not started": "yellow", "ended": "dim", "open": "green"}
 
@@ -39,6 +48,12 @@ def _time(moment: datetime, zone: ZoneInfo) -> str:
     return "\n".join([*clocks, f"in {distance}" if moment > now else f"{distance} ago"])
 
 
+def _caps(event: Event) -> str:
+    """The caps that are set, on a line each."""
+    limits = [(getattr(event, cap.name), cap.grants) for cap in CAPS]
+    return "\n".join(f"{limit:,} {grants}" for limit, grants in limits if limit is not None)
+
+
 def _cells(event: Event) -> dict[str, str | Coloured]:
     state, zone = _state(event), _zone(event)
     return {
@@ -49,6 +64,9 @@ def _cells(event: Event) -> dict[str, str | Coloured]:
         "Time zone": event.timezone,
         "State": Coloured(state, _COLOURS[state]),
         "Max tokens": str(event.max_tokens or "no cap"),
+        "Caps": _caps(event) or "none",
+        "Fails open": _FAILS_OPEN[event.fail_open],
+        "Stores names": _STORES_NAMES[event.store_names],
         "Models": ", ".join(event.models) or "all",
         "URL": f"{event.url} {event.url_text}".strip() or "-",
         "Organizer": f"{event.organizer_name} {event.organizer_email}".strip() or "-",
@@ -65,13 +83,13 @@ def table_of(found: list[Event]) -> Table:
     return table
 
 
-def print_out(value: object, shown: Table | str, as_json: bool) -> None:
-    """Print the value for scripts, or what is shown to people."""
+def print_out(value: object, shown: RenderableType, as_json: bool, width: int = 150) -> None:
+    """Print the value for scripts, or what is shown to people, in lines of at least this width."""
     if as_json:
         sys.stdout.write(json.dumps(value, indent=2) + "\n")
         return
     console = Console(markup=False, emoji=False, highlight=False)
-    console.width = max(console.width, 150)  # long lines read better than columns of four letters
+    console.width = max(console.width, width)  # long lines read better than columns of four letters
     console.print(shown)
 
 

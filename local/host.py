@@ -36,6 +36,8 @@ class Routes:
         self._patterns: list[tuple[int, re.Pattern[str], str, Handler]] = []
         for function in functions:
             trigger = function.get_trigger().get_dict_repr()
+            if "route" not in trigger:
+                continue
             route = "/" + "/".join(part for part in (prefix, trigger["route"].strip("/")) if part)
             for method in trigger["methods"]:
                 self._add(

@@ -153,6 +153,7 @@ def _start_host(port: int, children: Children) -> None:
     if func:
         os.environ["FUNCTIONS_WORKER_RUNTIME"] = "python"
         os.environ["PYTHON_ENABLE_INIT_INDEXING"] = "1"
+        os.environ["AZUREWEBJOBS.FOLD_USAGE.DISABLED"] = "true"  # timers need blob storage
         os.environ["LANGUAGEWORKERS__PYTHON__DEFAULTEXECUTABLEPATH"] = sys.executable
     embedded = [sys.executable, "-m", "local.host", "--port", str(port)]
     command = [func, "start", "--port", str(port)] if func else embedded

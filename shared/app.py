@@ -2,12 +2,11 @@
 
 import time
 
-from shared.admission import Admission
+from shared.admission import Admission, utc_now
 from shared.attempts import Attempts
 from shared.errors import ConfigurationError, EventStoreUnavailable
 from shared.event_cache import EventCache
 from shared.model_map import ModelMap
-from shared.proxy import Proxy
 from shared.settings import Settings
 
 # A code that no event can have: too short. Asking for it is a read of the store all the same.
@@ -23,8 +22,13 @@ class App:
 
         from shared.credentials import BearerToken, credential
         from shared.events import Events
+        from shared.ledger import Ledger
+        from shared.metering import Metering
+        from shared.proxy import Proxy
+        from shared.quotas import Quotas
         from shared.tables import Tables
         from shared.upstream import Upstream, open_session
+        from shared.usage_table import UsageTable
 
         model_map = ModelMap.parse(settings.model_map)
         self._session = open_session(settings)
@@ -34,7 +38,18 @@ class App:
         self.settings = settings
         self.events = EventCache(Events(self._tables).get, time.monotonic)
         self.admission = Admission(self.events, Attempts(time.monotonic))
-        self.proxy = Proxy(settings, model_map, Upstream(settings, self._session, token))
+        self._quotas = Quotas(self._tables, time.monotonic, time.time)
+        self._ledger = Ledger(UsageTable(self._tables), time.time, settings.usage_delay_s)
+        is_strict = not settings.usage_delay_s
+        self.metering = Metering(self._quotas, self._ledger, time.time, is_strict=is_strict)
+        upstream = Upstream(settings, self._session, token)
+        self.proxy = Proxy(settings, model_map, upstream, self.metering)
+
+    async def fold_usage(self) -> int:
+        """Fold the usage of the days that are over; returns how many rows went into others."""
+        from shared.folding import Folding
+
+        return await Folding(self._tables).fold(utc_now())
 
     async def store_answers(self) -> bool:
         """Whether the event store can be reached, as of at most a few seconds ago."""
@@ -45,7 +60,9 @@ class App:
         return not self.events.store_is_down
 
     async def close(self) -> None:
-        """Close what is open; the host calls this where it can, at shutdown."""
+        """Give back and store what is held, and close what is open; the host calls this at shutdown."""
+        await self._ledger.close()
+        await self._quotas.close()
         await self._tables.close()
         await self._session.close()
 

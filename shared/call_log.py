@@ -7,11 +7,11 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 from pydantic_core import to_json
 
 from shared.models import Caller
+from shared.usage import Usage
 
 _FLUSH_AFTER_S = 0.05
 
@@ -28,16 +28,18 @@ class CallLog:
     model: str = ""
     deployment: str = ""
     error: str = ""
+    attempts: int = 0
+    usage: Usage = Usage()
 
     def admitted(self, caller: Caller) -> None:
-        """Note the event's name and the attendee's hash.
-
-        The code is a credential, so it is not logged; as the key of the hash it keeps the names of
-        attendees, often public ones, from being looked up in a list.
-        """
-        key = caller.event.code.encode()
+        """Note the event's name, since its code is a credential, and the attendee's pseudonym."""
         self.event = caller.event.name
-        self.attendee = blake2b(caller.attendee.encode(), key=key, digest_size=8).hexdigest()
+        self.attendee = caller.pseudonym
+
+    @property
+    def ms(self) -> float:
+        """Milliseconds since the request arrived."""
+        return (time.perf_counter() - self.started) * 1000
 
     def write(self, status: int) -> None:
         """Print the line; `ms` runs from the request's arrival to the end of the response."""
@@ -50,7 +52,10 @@ class CallLog:
             "deployment": self.deployment,
             "status": status,
             "error": self.error,
-            "ms": round((time.perf_counter() - self.started) * 1000, 1),
+            "prompt_tokens": self.usage.prompt,
+            "completion_tokens": self.usage.completion,
+            "estimated_tokens": self.usage.estimated,
+            "ms": round(self.ms, 1),
         }
         _console.print(to_json(line))
 

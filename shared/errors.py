@@ -8,6 +8,8 @@ GatewayError
 ├── MethodNotAllowed            405  method_not_allowed
 ├── RequestTooLarge             413  request_too_large
 ├── TooManyAttempts             429  too_many_attempts
+├── CapExceeded                 429  rate_limit_exceeded, daily_request_cap_exceeded,
+│                                    daily_token_cap_exceeded, event_budget_exceeded
 ├── ConfigurationError          500  configuration_error
 ├── InternalError               500  internal_error
 ├── UpstreamUnreachable         502  upstream_unreachable
@@ -103,6 +105,11 @@ class RequestTooLarge(GatewayError):
 class TooManyAttempts(GatewayError):
     status = 429
     code = "too_many_attempts"
+
+
+class CapExceeded(GatewayError):
+    status = 429
+    code = "rate_limit_exceeded"
 
 
 class ConfigurationError(GatewayError):

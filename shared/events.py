@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from shared.errors import ConfigurationError
 from shared.models import Event
-from shared.tables import Row, RowNotFound, Tables, decode_key
+from shared.tables import Row, RowNotFound, Tables, decode_key, plain
 
 TABLE = "events"
 _ROW = "event"
@@ -54,10 +54,8 @@ _COLUMNS = {field.alias for field in Event.model_fields.values() if field.alias}
 
 
 def _event(row: Row) -> Event:
-    # A 64-bit number comes wrapped with its type, as `save` must write it back.
-    values = {name: getattr(value, "value", value) for name, value in row.items()}
     try:
-        return Event.model_validate({**values, "code": decode_key(row["PartitionKey"])})
+        return Event.model_validate({**plain(row), "code": decode_key(row["PartitionKey"])})
     except ValidationError as error:
         columns = ", ".join(
             f"{item['loc'][0]}: {item['msg']}"

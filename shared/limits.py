@@ -1,8 +1,8 @@
-"""The checks on a request's body: its members' types, and the event's cap on output tokens."""
+"""A request's body: its members and their types, what it asks for, and what has to be changed in it."""
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.errors import BadRequest
 from shared.operations import Operation
@@ -64,26 +64,45 @@ def check_types(operation: Operation, members: Members) -> None:
             raise BadRequest(f"'{field}' must be at least 1.", param=field)
 
 
-def cap_output(operation: Operation, members: Members, cap: int | None) -> Members | None:
-    """The members with the output cap set where the caller set none; None if nothing has to change.
+class Output(NamedTuple):
+    """What a call asks for: so many answers of at most `each` tokens, or None where it leaves that open."""
 
-    What may come out is the tokens asked for times the number of answers (`n`, `best_of`). Raises
-    BadRequest with `max_tokens_exceeded` if the call asks for more than `cap` tokens.
+    answers: int
+    each: int | None
+
+
+def output(operation: Operation, members: Members, cap: int | None) -> Output:
+    """What may come out: the tokens asked for, times the number of answers (`n`, `best_of`).
+
+    Raises BadRequest with `max_tokens_exceeded` if that is more than `cap` tokens.
     """
-    if cap is None or not operation.output_fields:
-        return None
+    if not operation.output_fields:
+        return Output(0, None)
     answers = max(_count(members, field) or 1 for field in _MULTIPLIERS)
     asked = {
         field: count
         for field in operation.output_fields
         if (count := _count(members, field)) is not None
     }
-    for field, count in asked.items():
-        if count * answers > cap:
-            raise _exceeded(field, cap, answers)
-    if answers > cap:
-        raise _exceeded("n", cap, answers)
-    return None if asked else {**members, operation.output_fields[0]: cap // answers}
+    if cap is not None:
+        for field, count in asked.items():
+            if count * answers > cap:
+                raise _exceeded(field, cap, answers)
+        if answers > cap:
+            raise _exceeded("n", cap, answers)
+    return Output(answers, max(asked.values(), default=None))
+
+
+def with_members(body: bytes, members: Members, added: Members) -> bytes:
+    """The body with these members set; all else stays as it came, to the byte where that can be."""
+    ends_at = body.rfind(b"}")
+    if members and not added.keys() & members.keys() and json.detect_encoding(body) == "utf-8":
+        return body[:ends_at] + b"," + _dumped(added)[1:] + body[ends_at + 1 :]
+    return _dumped({**members, **added})
+
+
+def _dumped(members: Members) -> bytes:
+    return json.dumps(members, separators=(",", ":")).encode()
 
 
 def _exceeded(field: str, cap: int, answers: int) -> BadRequest:

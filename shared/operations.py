@@ -18,13 +18,16 @@ class Operation:
 
     `path` is what stands behind a base URL, here and upstream. `output_fields` are the members that
     ask for output tokens; the first one is set where an event has a cap and the caller asks for
-    nothing. `only` and `never` tell by the names of a model and its deployment whether a call that names
-    no model may go to it.
+    nothing. `prompt_fields` are those that cost input tokens. A stream of an operation that
+    `tells_usage_if_asked` has its usage at the end only with `stream_options`. `only` and `never` tell
+    by the names of a model and its deployment whether a call that names no model may go to it.
     """
 
     name: str
     path: str
     output_fields: tuple[str, ...]
+    prompt_fields: tuple[str, ...]
+    tells_usage_if_asked: bool = False
     only: re.Pattern[str] | None = None
     never: re.Pattern[str] | None = None
 
@@ -40,9 +43,17 @@ CHAT_COMPLETIONS = Operation(
     # Every chat model that Azure still deploys takes max_completion_tokens; the reasoning models
     # refuse max_tokens.
     output_fields=("max_completion_tokens", "max_tokens"),
+    prompt_fields=("messages", "tools", "functions", "response_format"),
+    tells_usage_if_asked=True,
     never=_SPECIAL,
 )
-EMBEDDINGS = Operation(name="embeddings", path="embeddings", output_fields=(), only=_EMBEDDING)
+EMBEDDINGS = Operation(
+    name="embeddings",
+    path="embeddings",
+    output_fields=(),
+    prompt_fields=("input",),
+    only=_EMBEDDING,
+)
 OPERATIONS = {operation.path: operation for operation in (CHAT_COMPLETIONS, EMBEDDINGS)}
 
 

@@ -1,15 +1,16 @@
 """What the gateway answers by itself: models, the caller's event, its health, and what it is."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
 
+from shared.caps import Standing
+from shared.exchange import Answer
 from shared.model_map import Entry, ModelMap
 from shared.models import Caller
-from shared.proxy import Answer
 
 VERSION = "0.1.0"
 _HOME = Path(__file__).with_name("home.html")
@@ -44,8 +45,12 @@ def info(default: Entry | None) -> Answer:
     )
 
 
-def event(caller: Caller, available: ModelMap) -> Answer:
-    """What the caller's event allows. Times are ISO 8601 in UTC; `max_tokens` is per request."""
+def event(caller: Caller, available: ModelMap, standings: Iterable[Standing]) -> Answer:
+    """What the caller's event allows, and what is left of it.
+
+    Times are ISO 8601 in UTC. `max_tokens` is per request; the caps that the event has are under
+    `caps`, by their name, with the time at which they begin anew.
+    """
     granted = caller.event
     return json_answer(
         {
@@ -57,6 +62,7 @@ def event(caller: Caller, available: ModelMap) -> Answer:
             "timezone": granted.timezone,
             "models": available.models,
             "max_tokens": granted.max_tokens,
+            "caps": {standing.cap.name: _standing(standing) for standing in standings},
             "url": granted.url,
             "url_text": granted.url_text,
             "organizer_name": granted.organizer_name,
@@ -95,6 +101,17 @@ def home(base_url: str, wants_html: bool) -> Answer:
             ],
         }
     )
+
+
+def _standing(standing: Standing) -> dict[str, Any]:
+    return {
+        "limit": standing.limit,
+        "used": standing.used,
+        "remaining": max(standing.limit - standing.used, 0),
+        "resets_at": standing.resets_at.isoformat() if standing.resets_at else None,
+        "counts": standing.cap.counts,
+        "per": "attendee" if standing.cap.per_attendee else "event",
+    }
 
 
 def _model(name: str) -> dict[str, Any]:

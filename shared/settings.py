@@ -69,6 +69,7 @@ class Settings(BaseModel):
     first_byte_timeout_s: Seconds = Field(220, alias="UPSTREAM_FIRST_BYTE_TIMEOUT_S")
     idle_timeout_s: Seconds = Field(300, alias="UPSTREAM_IDLE_TIMEOUT_S")
     keep_alive_s: Seconds = Field(90, alias="STREAM_KEEP_ALIVE_S")
+    usage_delay_s: Annotated[float, Field(ge=0, le=2)] = Field(0, alias="USAGE_DELAY_S")
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "Settings":

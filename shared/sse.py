@@ -3,17 +3,23 @@
 import json
 import re
 from collections import deque
+from typing import Any
 
+from shared import usage
 from shared.errors import StreamCut, StreamMalformed
+from shared.usage import Usage
 
 # A single event larger than this is not an answer of any model.
 MAX_EVENT_BYTES = 16 * 2**20
 # Behind the event with the reason there are at most usage, filter results and [DONE].
 _LATEST_KEPT = 8
 _DONE = b"data: [DONE]"
+_LAST = _DONE + b"\n\n"
 _ERROR = b'data: {"error"'
 # Never part of an answer's text, where the quotation marks are escaped.
 _REASON = re.compile(rb'"finish_reason":\s*"')
+_NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null|(?<=\{)\s*"usage"\s*:\s*null\s*,')
+_CONTENT = re.compile(rb'"(?:content|arguments|refusal)":\s*"((?:[^"\\]|\\.)+)"')
 
 
 class EventStream:
@@ -22,13 +28,18 @@ class EventStream:
     `feed` returns what is complete: an event that has begun but not ended would be of no use to the
     caller yet, and held back it can be dropped cleanly when the stream breaks in the middle of it.
     `finish` tells a complete answer from a truncated one. Line ends become LF. With `skip_prelude`
-    Azure's first event, which has no choices, is left out.
+    Azure's first event, which has no choices, is left out; with `hide_usage` all trace of the usage,
+    which the caller has not asked for. `[DONE]` is kept for `finish`, and `is_done` tells of it.
     """
 
-    def __init__(self, *, skip_prelude: bool) -> None:
+    def __init__(self, *, skip_prelude: bool, hide_usage: bool = False) -> None:
+        self.is_done = False
         self._rest = b""
         self._skip_prelude = skip_prelude
+        self._hide_usage = hide_usage
         self._latest: deque[bytes] = deque(maxlen=_LATEST_KEPT)
+        self._size = 0
+        self._count = 0
 
     def feed(self, chunk: bytes) -> bytes:
         """The events that `chunk` completes, possibly none. Raises StreamMalformed if one never ends."""
@@ -44,14 +55,21 @@ class EventStream:
         self._rest = data[end:]
         events = self._without_prelude(data[:end] if self._rest else data)
         self._latest.append(events)
-        return events
+        self._size += len(events)
+        self._count += events.count(b"\n\n")
+        if events.endswith(_LAST):
+            self.is_done = True
+            events = events[: -len(_LAST)]
+        return _without_usage(events) if self._hide_usage else events
 
     def finish(self) -> bytes:
         """What is still to be sent when the upstream ended properly.
 
-        That is an event without its blank line, and `[DONE]` where the answer is complete without it.
-        Raises StreamCut if the answer is not complete: no reason for its end was given.
+        That is an event without its blank line, and `[DONE]` where the answer is complete. Raises
+        StreamCut if it is not: no reason for its end was given.
         """
+        if self.is_done:
+            return _LAST
         rest = self._rest.replace(b"\r", b"\n").strip(b"\n")
         if rest:
             rest += b"\n\n"
@@ -60,8 +78,25 @@ class EventStream:
         if last == _DONE or last.startswith(_ERROR):
             return rest
         if _REASON.search(sent):
-            return rest + _DONE + b"\n\n"
+            return (_without_usage(rest) if self._hide_usage else rest) + _LAST
         raise StreamCut("Azure OpenAI's stream ended before the answer was complete. Try again.")
+
+    def usage(self) -> Usage | None:
+        """What the upstream has reported to have used, at the end of its stream."""
+        return usage.find(b"".join(self._latest) + self._rest)
+
+    def size(self) -> tuple[int, int]:
+        """About how many bytes of content have gone by, and in how many events.
+
+        Events differ in little but their content, so the latest ones tell how much of each is not.
+        """
+        latest = b"".join(self._latest)
+        count = latest.count(b"\n\n")
+        if not count:
+            return 0, 0
+        content = sum(len(text) for text in _CONTENT.findall(latest))
+        around = (len(latest) - content) / count
+        return max(content, round(self._size - around * self._count)), self._count
 
     def _without_prelude(self, events: bytes) -> bytes:
         if not self._skip_prelude:
@@ -79,10 +114,30 @@ def _with_line_feeds(data: bytes) -> bytes:
 
 def _is_prelude(event: bytes) -> bool:
     """Whether this is Azure's event of prompt filter results: `"choices": []` and no usage."""
-    if not event.startswith(b"data:"):
-        return False
+    data = _data_of(event)
+    return data.get("choices") == [] and not data.get("usage")
+
+
+def _without_usage(events: bytes) -> bytes:
+    """The events as they are when usage has not been asked for."""
+    events = events.replace(b',"usage":null', b"")
+    if b'"usage"' not in events:
+        return events
+    kept = [
+        _NO_USAGE.sub(b"", event) for event in events.split(b"\n\n") if not _tells_usage_only(event)
+    ]
+    return b"\n\n".join(kept)
+
+
+def _tells_usage_only(event: bytes) -> bool:
+    data = _data_of(event)
+    return data.get("choices") == [] and bool(data.get("usage"))
+
+
+def _data_of(event: bytes) -> dict[str, Any]:
+    """The object in an event's data; an empty one if there is none."""
     try:
-        data = json.loads(event[5:])
+        data = json.loads(event[5:]) if event.startswith(b"data:") else None
     except ValueError:
-        return False
-    return isinstance(data, dict) and data.get("choices") == [] and not data.get("usage")
+        data = None
+    return data if isinstance(data, dict) else {}

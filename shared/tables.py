@@ -1,17 +1,14 @@
 """Rows of Azure Table Storage; the only user of azure-data-tables."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from azure.core.exceptions import (
-    AzureError,
-    HttpResponseError,
-    ResourceExistsError,
-    ResourceNotFoundError,
-)
-from azure.data.tables import UpdateMode
-from azure.data.tables.aio import TableServiceClient
+from azure.core import MatchConditions
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+from azure.data.tables import EdmType, EntityProperty, UpdateMode
+from azure.data.tables.aio import TableClient, TableServiceClient
 
 from shared.credentials import credential
 from shared.errors import ConfigurationError, EventStoreUnavailable
@@ -32,12 +29,21 @@ _LIMITS = {
 }
 
 
+# The most that one transaction takes, all in one partition.
+TRANSACTION_ROWS = 100
+_INT32 = range(-(2**31), 2**31)
+
+
 class RowExists(Exception):
     """A row with these keys is already there."""
 
 
 class RowNotFound(Exception):
     """No row has these keys, or its table does not exist yet."""
+
+
+class RowChanged(Exception):
+    """The row is no longer as it was read."""
 
 
 def encode_key(text: str) -> str:
@@ -53,6 +59,11 @@ def encode_key(text: str) -> str:
 def decode_key(key: str) -> str:
     """The text that `encode_key` made into this key."""
     return unquote(key.replace("=", "%"))
+
+
+def plain(row: Row) -> Row:
+    """The row with its 64-bit numbers as numbers; they come wrapped with their type."""
+    return {name: getattr(value, "value", value) for name, value in row.items()}
 
 
 class Tables:
@@ -77,47 +88,123 @@ class Tables:
                 "'DefaultEndpointsProtocol=' or is 'UseDevelopmentStorage=true') nor, as "
                 "EVENT_STORAGE__tableServiceUri, like https://NAME.table.core.windows.net."
             ) from None
+        self._clients: dict[str, TableClient] = {}
 
     async def get(self, table: str, partition: str, row: str) -> Row:
         """The row with these (plain, not yet encoded) keys. Raises RowNotFound."""
-        with _translated():
-            client = self._service.get_table_client(table)
-            return dict(await client.get_entity(encode_key(partition), encode_key(row)))
+        found, _ = await self.get_with_etag(table, partition, row)
+        return found
 
-    async def rows(self, table: str) -> AsyncIterator[Row]:
-        """Every row of a table; none if the table does not exist yet."""
+    async def get_with_etag(self, table: str, partition: str, row: str) -> tuple[Row, str]:
+        """The row, and what `replace` wants to know it by. Raises RowNotFound."""
         with _translated():
-            client = self._service.get_table_client(table)
+            client = self._client(table)
+            entity = await client.get_entity(encode_key(partition), encode_key(row))
+            return dict(entity), entity.metadata["etag"] or ""
+
+    async def rows(
+        self, table: str, first: str = "", last: str = "", where: str = ""
+    ) -> AsyncIterator[Row]:
+        """The rows in the partitions from `first` to `last`, by default all; none without the table.
+
+        `where` is a condition in OData, as Table Storage knows it.
+        """
+        conditions = [where] if where else []
+        if first:
+            span = (
+                f"PartitionKey ge '{encode_key(first)}'",
+                f"PartitionKey le '{encode_key(last)}'",
+            )
+            conditions += span
+        with _translated():
             try:
-                async for entity in client.list_entities():
+                async for entity in self._client(table).query_entities(" and ".join(conditions)):
                     yield dict(entity)
             except ResourceNotFoundError:
                 return
 
-    async def insert(self, table: str, partition: str, row: str, values: Mapping[str, Any]) -> None:
-        """Add a row, and its table if need be. Raises RowExists."""
+    async def insert(self, table: str, partition: str, row: str, values: Mapping[str, Any]) -> str:
+        """Add a row, and its table if need be; returns its etag. Raises RowExists."""
         entity = _entity(partition, row, values)
-        client = self._service.get_table_client(table)
         with _translated():
             try:
-                await client.create_entity(entity)
+                written = await self._client(table).create_entity(entity)
             except ResourceNotFoundError:
                 await self._service.create_table_if_not_exists(table)
-                await client.create_entity(entity)
+                written = await self._client(table).create_entity(entity)
+            return str(written["etag"])
 
     async def replace(
-        self, table: str, partition: str, row: str, values: Mapping[str, Any]
-    ) -> None:
-        """Write the whole row anew; what `values` leaves out is gone. Raises RowNotFound."""
+        self, table: str, partition: str, row: str, values: Mapping[str, Any], etag: str = ""
+    ) -> str:
+        """Write the whole row anew; what `values` leaves out is gone. Returns its new etag.
+
+        With an `etag` it is written only if it is still as it was under this etag, and tried once
+        only: RowChanged then means that nothing was written. Raises RowNotFound and RowChanged.
+        """
+        condition: dict[str, Any] = {}
+        if etag:
+            unchanged = MatchConditions.IfNotModified
+            condition = {"etag": etag, "match_condition": unchanged, "retry_total": 0}
+        entity = _entity(partition, row, values)
         with _translated():
-            client = self._service.get_table_client(table)
-            await client.update_entity(_entity(partition, row, values), mode=UpdateMode.REPLACE)
+            written = await self._client(table).update_entity(
+                entity, mode=UpdateMode.REPLACE, **condition
+            )
+            return str(written["etag"])
+
+    async def upsert(self, table: str, partition: str, rows: Mapping[str, Row]) -> None:
+        """Write these rows of one partition whole, all of them or none; their table if need be.
+
+        At most TRANSACTION_ROWS.
+        """
+        mode = {"mode": UpdateMode.REPLACE}
+        written = [
+            ("upsert", _entity(partition, row, values), mode) for row, values in rows.items()
+        ]
+        with _translated():
+            try:
+                await self._client(table).submit_transaction(written)
+            except HttpResponseError as error:
+                if error.status_code != HTTPStatus.NOT_FOUND:
+                    raise
+                await self._service.create_table_if_not_exists(table)
+                await self._client(table).submit_transaction(written)
+
+    async def merge_rows(
+        self, table: str, partition: str, row: str, values: Row, etag: str, others: Iterable[str]
+    ) -> None:
+        """Write a row and remove the others, of the same partition, all at once or not at all.
+
+        Without an etag the row must be new. Raises RowExists, RowChanged, and RowNotFound if one of the
+        others is gone.
+        """
+        entity = _entity(partition, row, values)
+        condition = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
+        operations: list[Any] = [
+            ("update", entity, {"mode": UpdateMode.REPLACE, **condition})
+            if etag
+            else ("create", entity)
+        ]
+        operations += [("delete", _entity(partition, other, {})) for other in others]
+        with _translated():
+            await self._client(table).submit_transaction(operations)
 
     async def delete(self, table: str, partition: str, row: str) -> None:
         """Remove the row; one that is not there counts as removed."""
         with _translated():
-            client = self._service.get_table_client(table)
-            await client.delete_entity(encode_key(partition), encode_key(row))
+            await self._client(table).delete_entity(encode_key(partition), encode_key(row))
+
+    async def delete_all(self, table: str, first: str, last: str) -> None:
+        """Remove every row in the partitions from `first` to `last`."""
+        async for row in self.rows(table, first, last):
+            with _translated():
+                await self._client(table).delete_entity(row["PartitionKey"], row["RowKey"])
+
+    def _client(self, table: str) -> TableClient:
+        if table not in self._clients:
+            self._clients[table] = self._service.get_table_client(table)
+        return self._clients[table]
 
     async def close(self) -> None:
         await self._service.close()
@@ -135,7 +222,13 @@ def _connect(
 
 
 def _entity(partition: str, row: str, values: Mapping[str, Any]) -> Row:
-    return {**values, "PartitionKey": encode_key(partition), "RowKey": encode_key(row)}
+    columns = {
+        name: EntityProperty(value, EdmType.INT64)
+        if isinstance(value, int) and value not in _INT32
+        else value
+        for name, value in values.items()
+    }
+    return {**columns, "PartitionKey": encode_key(partition), "RowKey": encode_key(row)}
 
 
 class _translated:
@@ -145,11 +238,14 @@ class _translated:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ResourceNotFoundError):
+        status = error.status_code if isinstance(error, HttpResponseError) else None
+        if status == HTTPStatus.NOT_FOUND:
             raise RowNotFound from error
-        if isinstance(error, ResourceExistsError):
+        if status == HTTPStatus.CONFLICT:
             raise RowExists from error
-        if isinstance(error, HttpResponseError) and error.status_code in (401, 403):
+        if status == HTTPStatus.PRECONDITION_FAILED:
+            raise RowChanged from error
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise ConfigurationError(
                 "EVENT_STORAGE: the storage account refuses the app. Check the connection string, "
                 "or give the app's identity the role 'Storage Table Data Contributor'."

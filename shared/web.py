@@ -11,10 +11,10 @@ from shared import app, pages
 from shared.attempts import client_address
 from shared.call_log import CallLog
 from shared.errors import ConfigurationError, GatewayError, InternalError, RequestTooLarge
+from shared.exchange import Answer, Call
 from shared.headers import RawHeaders
 from shared.operations import CHAT_COMPLETIONS, Operation, find_target
 from shared.presence import CallerLeft, WhilePresent
-from shared.proxy import Answer
 from shared.worker import forget
 
 _CLIENT_CLOSED_REQUEST = 499
@@ -54,10 +54,10 @@ async def _answer(request: Request, log: CallLog) -> Answer:
     if isinstance(resource, Operation):
         body = await _read_body(request, gateway.settings.max_body_bytes)
         async with WhilePresent(request.receive):
-            return await gateway.proxy.forward(resource, target, caller, headers, body, log)
+            return await gateway.proxy.forward(Call(resource, target, caller, headers, body, log))
     available = gateway.proxy.models(caller)
     if resource == "event":
-        return pages.event(caller, available)
+        return pages.event(caller, available, await gateway.metering.standing(caller))
     if resource == "info":
         return pages.info(available.first(CHAT_COMPLETIONS.fits))
     return pages.model(available, target.model) if target.model else pages.models(available)

@@ -13,7 +13,7 @@ from shared.errors import ConfigurationError, EventStoreUnavailable
 from shared.events import TABLE, Events
 from shared.models import Event
 from shared.settings import storage_from_environ
-from shared.tables import RowExists, RowNotFound, Tables, decode_key, encode_key
+from shared.tables import RowExists, RowNotFound, Tables, decode_key, encode_key, plain
 from tests import processes
 
 T = TypeVar("T")
@@ -93,6 +93,14 @@ def test_every_field_is_stored_under_its_column(storage: str) -> None:
         name="Ünï 🎉",
         active=False,
         max_tokens=1024,
+        daily_requests=200,
+        daily_embedding_requests=0,
+        daily_tokens=300,
+        requests_per_minute=20,
+        tokens_per_minute=5000,
+        token_budget=10**12,
+        fail_open=True,
+        store_names=True,
         models=("gpt-4o", "gpt-4"),
         timezone="Europe/London",
         url="https://example.org",
@@ -107,7 +115,7 @@ def test_every_field_is_stored_under_its_column(storage: str) -> None:
 
     found, row = on(storage, live)
     assert found == full
-    assert row == {
+    assert plain(row) == {
         "PartitionKey": "full-event",
         "RowKey": "event",
         "EventName": "Ünï 🎉",
@@ -115,6 +123,14 @@ def test_every_field_is_stored_under_its_column(storage: str) -> None:
         "EndUTC": END,
         "Active": False,
         "MaxTokenCap": 1024,
+        "DailyRequestCap": 200,
+        "DailyEmbeddingRequestCap": 0,
+        "DailyTokenCap": 300,
+        "RequestsPerMinute": 20,
+        "TokensPerMinute": 5000,
+        "TokenBudget": 10**12,
+        "FailOpen": True,
+        "StoreNames": True,
         "Models": "gpt-4o,gpt-4",
         "TimeZone": "Europe/London",
         "EventUrl": "https://example.org",

@@ -8,13 +8,14 @@ import pytest
 SHARED = Path(__file__).resolve().parent.parent / "shared"
 
 LAYERS = [
-    ["web", "app"],
-    ["proxy", "relay", "admission", "pages"],
-    ["upstream", "events", "event_cache", "presence", "worker"],
+    ["upkeep", "web", "app"],
+    ["proxy", "relay", "admission", "pages", "metering"],
+    ["upstream", "events", "event_cache", "quotas", "ledger", "folding", "presence", "worker"],
+    ["usage_table"],
     ["tables", "credentials"],
-    ["limits", "access", "attempts", "model_map", "sse", "headers"],
-    ["operations", "call_log"],
-    ["settings", "models"],
+    ["limits", "access", "attempts", "model_map", "sse", "headers", "exchange", "leases", "tokens"],
+    ["caps", "operations", "call_log"],
+    ["usage", "settings", "models"],
     ["errors"],
 ]
 ONLY_IN = {

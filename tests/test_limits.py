@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shared.errors import BadRequest
-from shared.limits import cap_output, check_types, model_of, parse_body
+from shared.limits import Output, check_types, model_of, output, parse_body, with_members
 from shared.operations import CHAT_COMPLETIONS, EMBEDDINGS
 
 
@@ -89,30 +89,50 @@ def test_a_model_that_is_no_name_is_refused(model: object) -> None:
 )
 def test_asking_for_more_than_the_cap_is_refused(members: dict[str, Any], param: str) -> None:
     with pytest.raises(BadRequest) as error:
-        cap_output(CHAT_COMPLETIONS, members, 100)
+        output(CHAT_COMPLETIONS, members, 100)
     assert (error.value.code, error.value.param) == ("max_tokens_exceeded", param)
 
 
 @pytest.mark.parametrize(
-    "members",
-    [{"max_tokens": 100}, {"max_completion_tokens": 50, "n": 2}, {"max_tokens": 1, "n": None}],
+    ("members", "asked"),
+    [
+        ({"max_tokens": 100}, Output(1, 100)),
+        ({"max_completion_tokens": 50, "n": 2}, Output(2, 50)),
+        ({"max_tokens": 1, "n": None}, Output(1, 1)),
+        ({"max_tokens": 5, "max_completion_tokens": 7}, Output(1, 7)),
+        ({}, Output(1, None)),
+        ({"max_tokens": None, "n": 3}, Output(3, None)),
+    ],
 )
-def test_a_call_within_the_cap_stays_as_it_is(members: dict[str, Any]) -> None:
-    assert cap_output(CHAT_COMPLETIONS, members, 100) is None
-
-
-@pytest.mark.parametrize(
-    ("members", "most"), [({}, 100), ({"max_tokens": None}, 100), ({"n": 3}, 33)]
-)
-def test_the_cap_is_set_where_the_caller_sets_none(members: dict[str, Any], most: int) -> None:
-    changed = cap_output(CHAT_COMPLETIONS, {"seed": 1, **members}, 100)
-    assert changed == {"seed": 1, **members, "max_completion_tokens": most}
+def test_what_a_call_within_the_cap_asks_for(members: dict[str, Any], asked: Output) -> None:
+    assert output(CHAT_COMPLETIONS, members, 100) == asked
 
 
 def test_embeddings_have_no_output_to_cap() -> None:
-    assert cap_output(EMBEDDINGS, {"input": "text"}, 1) is None
+    assert output(EMBEDDINGS, {"input": "text"}, 1) == Output(0, None)
     check_types(EMBEDDINGS, {"input": "text", "n": "whatever"})
 
 
-def test_without_a_cap_nothing_changes() -> None:
-    assert cap_output(CHAT_COMPLETIONS, {"max_tokens": 10**9}, None) is None
+def test_without_a_cap_any_output_may_be_asked_for() -> None:
+    assert output(CHAT_COMPLETIONS, {"max_tokens": 10**9}, None) == Output(1, 10**9)
+
+
+def test_a_member_is_set_without_a_change_to_the_rest_of_the_body() -> None:
+    body = b' {"x": 1.0, "y":\n 12345678901234567890,"z": "\\u00e9}"} \n'
+    changed = with_members(body, parse_body(body), {"a": {"b": True}})
+    assert changed == body.replace(b'"} ', b'","a":{"b":true}} ')
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b'{"a": null, "x": 1}',
+        b'\xef\xbb\xbf{"x": 1}',
+        '{"x": 1}'.encode("utf-16"),
+        '{"x": "}"}'.encode("utf-32"),
+    ],
+)
+def test_a_member_is_set_in_any_body(body: bytes) -> None:
+    members = parse_body(body)
+    assert parse_body(with_members(body, members, {"a": 5})) == {**members, "a": 5}

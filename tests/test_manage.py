@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ import manage
 from shared.events import Events
 from shared.models import Event
 from shared.settings import storage_from_environ
-from shared.tables import Tables
+from shared.tables import Tables, decode_key
 from tests import processes
 
 NO_SETTINGS = dict.fromkeys(
@@ -50,21 +51,27 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(
+def manage_py(
     storage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Run]:
-    """`events` with these arguments, in this process, on the session's Azurite."""
+    """`manage.py` with these arguments, in this process, on the session's Azurite."""
     for name, value in on(storage).items():
         monkeypatch.setenv(name, value)
     before = set(os.environ)
 
-    def run_events(*arguments: str) -> Result:
-        status = manage.main(["events", *arguments])
+    def run_command(*arguments: str) -> Result:
+        status = manage.main(arguments)
         return Result(status, *capsys.readouterr())
 
-    yield run_events
+    yield run_command
     for name in set(os.environ) - before:  # from a local.settings.json
         del os.environ[name]
+
+
+@pytest.fixture
+def run(manage_py: Run) -> Run:
+    """`manage.py events` with these arguments."""
+    return partial(manage_py, "events")
 
 
 def command(
@@ -266,6 +273,14 @@ def test_json_has_the_same_keys_for_every_command_that_shows_an_event(run: Run) 
         "end": "2027-06-03T18:00:00+00:00",
         "active": True,
         "max_tokens": None,
+        "daily_requests": None,
+        "daily_embedding_requests": None,
+        "daily_tokens": None,
+        "requests_per_minute": None,
+        "tokens_per_minute": None,
+        "token_budget": None,
+        "fail_open": False,
+        "store_names": False,
         "models": [],
         "timezone": "UTC",
         "url": "",
@@ -337,6 +352,75 @@ def test_set_refuses_an_event_that_ends_before_it_starts(run: Run, storage: str)
     assert stored(storage, "whole-event") == before
 
 
+CAPS = {
+    "daily_requests": 200,
+    "daily_embedding_requests": 0,
+    "daily_tokens": 50_000,
+    "requests_per_minute": 20,
+    "tokens_per_minute": 100_000,
+    "token_budget": 10**15,
+}
+
+
+def option(member: str) -> str:
+    return f"--{member.replace('_', '-')}"
+
+
+def test_caps_are_stored_and_read_back(run: Run, storage: str) -> None:
+    caps = [text for name, cap in CAPS.items() for text in (option(name), str(cap))]
+    added = run("add", "caps-event", *WINDOW, *caps, "--fail-open", "--store-names", "--json").json
+    assert CAPS.items() <= added.items()
+    event = stored(storage, "caps-event")
+    assert event and {name: getattr(event, name) for name in CAPS} == CAPS
+    assert (event.fail_open, event.store_names) == (True, True)
+    shown = run("show", "caps-event").out
+    for text in (
+        "200 requests a day for each attendee",
+        "0 embedding requests a day for each attendee",
+        "20 requests a minute for each attendee",
+        "50,000 tokens a day for each attendee",
+        "100,000 tokens a minute for all attendees together",
+        "1,000,000,000,000,000 tokens in all",
+        "go on uncounted",
+        "under attendees' names",
+    ):
+        assert text in shown
+
+
+def test_an_event_without_caps_says_so(run: Run) -> None:
+    run("add", "capless-event", *WINDOW, "--token-budget", "none", "--max-tokens", "none")
+    shown = run("show", "capless-event").out
+    assert re.search(r"Caps +none\s", shown) and re.search(r"Max tokens +no cap\s", shown)
+    assert re.search(r"Fails open +no, ", shown) and re.search(r"Stores names +no, ", shown)
+
+
+@pytest.mark.parametrize("name", [*CAPS, "max_tokens"])
+def test_set_changes_and_clears_one_cap(run: Run, storage: str, name: str) -> None:
+    code = f"cap-{name[:30]}"
+    given = ("--daily-requests", "7", "--max-tokens", "8", "--store-names")
+    run("add", code, *WINDOW, *given, "--token-budget", "9", "--fail-open")
+    before = stored(storage, code)
+    assert before
+    for text, cap in (("3", 3), ("None", None), ("1,000_000", 10**6)):
+        assert run("set", code, option(name), text).status == 0
+        assert stored(storage, code) == before.model_copy(update={name: cap})
+
+
+def test_set_switches_failing_open_and_the_names_of_usage(run: Run, storage: str) -> None:
+    run("add", "flags-event", *WINDOW)
+    for flags, expected in (
+        (["--fail-open"], (True, False)),
+        (["--store-names"], (True, True)),
+        (["--fail-closed"], (False, True)),
+        (["--hash-names"], (False, False)),
+    ):
+        shown = run("set", "flags-event", *flags).out
+        event = stored(storage, "flags-event")
+        assert event and (event.fail_open, event.store_names) == expected
+        words = re.findall(r"(?:Fails open|Stores names) +(yes|no),", shown)
+        assert tuple(word == "yes" for word in words) == expected
+
+
 def test_enable_and_disable(run: Run, storage: str) -> None:
     run("add", "switch-event", *WINDOW)
     for name, active in (("disable", False), ("disable", False), ("enable", True)):
@@ -354,6 +438,32 @@ def test_remove_needs_yes_where_nobody_can_be_asked(storage: str, run: Run) -> N
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
+def test_an_event_that_is_removed_leaves_nothing_behind(storage: str, run: Run) -> None:
+    """One with the same code begins anew: its caps are not used up."""
+    code = "counted-event"
+    partitions = {"usage": f"{code}/2026-11-21", "quotas": f"{code}/0123456789abcdef"}
+
+    async def counted(add: bool) -> list[str]:
+        tables = Tables(storage_from_environ(on(storage)))
+        if add:
+            await tables.insert("quotas", code, "event", {})
+            for table, partition in partitions.items():
+                await tables.insert(table, partition, "row", {})
+        found = [
+            row["PartitionKey"]
+            for table in partitions
+            async for row in tables.rows(table)
+            if decode_key(row["PartitionKey"]).partition("/")[0] == code
+        ]
+        await tables.close()
+        return found
+
+    run("add", code, *WINDOW)
+    assert len(asyncio.run(counted(add=True))) == 3
+    run("remove", code, "--yes")
+    assert asyncio.run(counted(add=False)) == []
+
+
 @pytest.mark.parametrize(("answer", "status"), [(b"n\n", 1), (b"y\n", 0)])
 def test_remove_asks_at_a_terminal(storage: str, run: Run, answer: bytes, status: int) -> None:
     code = f"asked-event-{status}"
@@ -425,6 +535,14 @@ LATER = ("--end", "2999-01-01T00:00")
         (["add", "wrong-input", *WINDOW, "--max-tokens", "-5"], ["--max-tokens"]),
         (["add", "wrong-input", *WINDOW, "--max-tokens", "many"], ["--max-tokens"]),
         (["add", "wrong-input", *WINDOW, "--max-tokens", "2147483648"], ["--max-tokens"]),
+        (["add", "wrong-input", *WINDOW, "--daily-requests", "-1"], ["--daily-requests", "0 to"]),
+        (["add", "wrong-input", *WINDOW, "--daily-tokens", "1.5"], ["--daily-tokens", "or none"]),
+        (["add", "wrong-input", *WINDOW, "--daily-tokens", "1,5"], ["--daily-tokens"]),
+        (["add", "wrong-input", *WINDOW, "--daily-tokens", "٣"], ["--daily-tokens"]),
+        (["add", "wrong-input", *WINDOW, "--token-budget", str(10**15 + 1)], ["--token-budget"]),
+        (["add", "wrong-input", *WINDOW, "--token-budget", "9" * 5000], ["--token-budget"]),
+        (["add", "wrong-input", *WINDOW, "--requests-per-minute", ""], ["--requests-per-minute"]),
+        (["set", "no-such-event", "--tokens-per-minute", "null"], ["--tokens-per-minute"]),
         (["add", "wrong-input", *WINDOW, "--models", ""], ["--models"]),
         (["add", "wrong-input", *WINDOW, "--models", "gpt-4o,,gpt-4"], ["--models"]),
         (["add", "wrong-input", *WINDOW, "--models", "gpt-4o|x"], ["--models"]),

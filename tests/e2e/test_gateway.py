@@ -198,7 +198,7 @@ def test_output_within_the_cap_is_asked_for_unchanged(
         ({}, 100),
         ({"max_tokens": None, "x": "é"}, 100),
         ({"n": 3}, 33),
-        ({"stream": True, "temperature": 0.5}, 100),
+        ({"stream": True, "stream_options": {"include_usage": True}}, 100),
     ],
     ids=str,
 )

@@ -1,0 +1,192 @@
+"""The options of manage.py: what each takes, what it means, and what is said of a wrong value."""
+
+import difflib
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, NoReturn
+from unicodedata import category
+from zoneinfo import ZoneInfo
+
+import typer
+
+from local.display import ZONES
+from local.usage_report import By
+from shared import access
+from shared.models import Event
+
+_CLEARED = object()  # what the word `none` stands for; an option that is left out is None
+_COUNT = "N|none"
+_CAPS_PANEL = "Caps: N is a number such as 1_000_000; 0 allows nothing, none clears it"
+_SPAN_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def wrong(problem: str, option: str | None = None) -> NoReturn:
+    raise typer.BadParameter(problem, param_hint=option)
+
+
+def _text(pattern: str = ".*", example: str = "") -> Callable[[str | None], str | None]:
+    """The callback of an option that takes one line of this form; None is an option left out."""
+
+    def check(value: str | None) -> str | None:
+        line = (value or "").strip()
+        if {category(letter) for letter in line} & {"Cc", "Cs", "Zl", "Zp"} or len(line) > 2000:
+            wrong("write one line of at most 2000 characters, without control characters")
+        if value is not None and not re.fullmatch(pattern, line):
+            wrong(f"write it as {example}")
+        return value and line
+
+    return check
+
+
+def _cap(help: str) -> Any:
+    return typer.Option(
+        callback=_count(0, 10**15), metavar=_COUNT, help=help, rich_help_panel=_CAPS_PANEL
+    )
+
+
+def _code(value: str | None) -> str | None:
+    if value is None or (6 <= len(value) <= 40 and access.is_code(value) and value[0] != " "):
+        return value
+    wrong("a code has 6 to 40 characters, printable ASCII except / \\ # ? %")
+
+
+def _timezone(name: str | None) -> str | None:
+    if name is None or name in ZONES:
+        return name
+    # Etc/GMT+1 lies west of Greenwich, which is not what anyone means who writes GMT+1.
+    zones = [zone for zone in ZONES if "/" in zone and "Etc/" not in zone]
+    spellings = {zone.rpartition("/")[2].lower(): zone for zone in zones}
+    spellings |= {zone.lower(): zone for zone in [*zones, "UTC"]}
+    near = difflib.get_close_matches(name.lower(), spellings, n=1)
+    hint = f"did you mean {spellings[near[0]]}?" if near else "write it as Europe/London"
+    wrong(f"there is no time zone '{name}'; {hint}")
+
+
+def _count(least: int, most: int) -> Callable[[str | None], object]:
+    """The callback of an option that takes a whole number in this range, or `none` to clear it."""
+
+    def check(value: str | None) -> object:
+        if value is None:
+            return None
+        text = value.strip().lower()
+        if text == "none":
+            return _CLEARED
+        is_number = re.fullmatch(r"[0-9]+|[0-9]{1,3}([_,][0-9]{3})+", text)
+        number = int(re.sub("[_,]", "", text)) if is_number and len(text) <= 40 else -1
+        if not least <= number <= most:
+            wrong(f"write a whole number from {least} to {most:,}, or none")
+        return number
+
+    return check
+
+
+def _moment(value: str, zone: ZoneInfo, option: str, form: str = "2026-12-01T09:00") -> datetime:
+    """The moment that ISO 8601 text names: at its own offset, else on the clocks of the zone."""
+    try:
+        moment = datetime.fromisoformat(value.strip())
+    except ValueError:
+        wrong(f"'{value}' is not a time; write it as {form}", option)
+    if not 2000 <= moment.year < 3000:
+        wrong(f"'{value}' is not between the years 2000 and 2999", option)
+    if moment.tzinfo:
+        return moment
+    first, second = (moment.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
+    if first.utcoffset() == second.utcoffset():
+        return first
+    if first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment:
+        wrong(f"{value} does not exist in {zone}: daylight saving time skips it", option)
+    either = f"{first.isoformat(timespec='minutes')} or {second.isoformat(timespec='minutes')}"
+    wrong(f"{value} is ambiguous in {zone}: daylight saving time ends; write {either}", option)
+
+
+def first_hour(since: str | None) -> datetime | None:
+    """The hour that --since lies in: a time, in UTC unless it says otherwise, or a span back from now."""
+    if since is None:
+        return None
+    span = re.fullmatch(r"([0-9]{1,5})([mhd])", since.strip())
+    if span:
+        moment = datetime.now(UTC) - timedelta(**{_SPAN_UNITS[span[2]]: int(span[1])})
+    else:
+        forms = "2026-12-01, 2026-12-01T09:00, 90m, 24h or 7d"
+        moment = _moment(since, ZoneInfo("UTC"), "--since", forms)
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def members(context: typer.Context) -> dict[str, Any]:
+    """The members of an event that the command line gives; times are in --timezone, or else in UTC.
+
+    One that is to be cleared is None.
+    """
+    options = {name: context.params.get(name) for name in Event.model_fields}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    zone = ZoneInfo(given.get("timezone", "UTC"))
+    times = {"start", "end"} & given.keys()
+    given |= {name: _moment(given[name], zone, f"--{name}") for name in times}
+    return {name: None if value is _CLEARED else value for name, value in given.items()}
+
+
+MaybeStr = str | None
+_NAMES = r"[^\s,|;]+(\s*,\s*[^\s,|;]+)*"
+_URL = r"(https?://[^\s/]\S*)?"
+_EMAIL = r"([^@\s]+@[^@\s]+)?"
+Code = Annotated[str, typer.Argument(callback=_code)]
+NewCode = Annotated[MaybeStr, typer.Argument(callback=_code, help="Default: a new one.")]
+Name = Annotated[MaybeStr, typer.Option(callback=_text(".+", "--name 'AI Hack'"))]
+Time = Annotated[MaybeStr, typer.Option(help="2026-12-01T09:00 in --timezone, or with +01:00.")]
+End = Annotated[str, typer.Option(help="The moment from which it is closed, as --start.")]
+Zone = Annotated[
+    MaybeStr, typer.Option(callback=_timezone, help="Of the times given, and for display.")
+]
+MaxTokens = Annotated[
+    MaybeStr,
+    typer.Option(
+        callback=_count(1, 2**31 - 1),
+        metavar=_COUNT,
+        help="Cap on a request's output; none clears it.",
+    ),
+]
+DailyRequests = Annotated[
+    MaybeStr, _cap("Requests a day (UTC) of each attendee, embeddings not counted.")
+]
+DailyEmbeddingRequests = Annotated[
+    MaybeStr, _cap("Embedding requests a day (UTC) of each attendee.")
+]
+RequestsPerMinute = Annotated[MaybeStr, _cap("Requests a minute of each attendee.")]
+DailyTokens = Annotated[MaybeStr, _cap("Tokens a day (UTC) of each attendee.")]
+TokensPerMinute = Annotated[MaybeStr, _cap("Tokens a minute of all attendees together.")]
+TokenBudget = Annotated[
+    MaybeStr, _cap("Tokens of all attendees together, as long as the event lasts.")
+]
+FailOpen = Annotated[
+    bool | None,
+    typer.Option(
+        "--fail-open/--fail-closed",
+        help="While the store is down, calls that caps count go on uncounted, or are refused.",
+    ),
+]
+StoreNames = Annotated[
+    bool | None,
+    typer.Option(
+        "--store-names/--hash-names", help="Keep usage under attendees' names, or under a hash."
+    ),
+]
+Models = Annotated[MaybeStr, typer.Option(callback=_text(_NAMES, "gpt-4o,gpt-4o-mini"))]
+Text = Annotated[MaybeStr, typer.Option(callback=_text())]
+Url = Annotated[MaybeStr, typer.Option(callback=_text(_URL, "https://example.org/page"))]
+Email = Annotated[MaybeStr, typer.Option(callback=_text(_EMAIL, "name@example.org"))]
+Grouping = Annotated[By, typer.Option(help="What each row sums up; days and hours are in UTC.")]
+Since = Annotated[
+    MaybeStr,
+    typer.Option(
+        metavar="WHEN",
+        help="2026-12-01, 2026-12-01T09:00 (UTC, or with +01:00), or 90m, 24h or 7d back from now; "
+        "it begins with the whole hour.",
+    ),
+]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV, for spreadsheets.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Inactive = Annotated[bool, typer.Option("--inactive", help="Switched off for now.")]
+NoMaxTokens = Annotated[bool, typer.Option("--no-max-tokens")]
+AllModels = Annotated[bool, typer.Option("--all-models")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

@@ -1,0 +1,106 @@
+"""What this instance has counted: running totals in memory, stored in the `usage` table in batches."""
+
+import asyncio
+import logging
+from collections import Counter as Tally
+from collections.abc import Callable
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from shared.errors import ConfigurationError, EventStoreUnavailable
+from shared.tables import TRANSACTION_ROWS
+from shared.usage_table import Counts, Key, Record, UsageTable
+
+_AGAIN_AFTER_S = 1.0
+_CLOSE_WITHIN_S = 5.0
+_logger = logging.getLogger("gateway")
+
+
+class Ledger:
+    """Adds up calls per event, hour, attendee, model and operation, and never loses one it has taken.
+
+    The rows are this instance's own and hold totals, so nobody contends and a repeated write
+    changes nothing. One batch is on its way at a time, and what is added meanwhile shares the
+    next. `now` is the time of day in Unix seconds, `delay_s` how long an addition may wait for company.
+    """
+
+    def __init__(self, table: UsageTable, now: Callable[[], float], delay_s: float) -> None:
+        self._table = table
+        self._now = now
+        self._delay_s = delay_s
+        self._instance = uuid4().hex[:12]
+        self._totals: dict[Key, Tally[str]] = {}
+        self._unstored: set[Key] = set()
+        self._next_batch: asyncio.Future[None] | None = None
+        self._writer: asyncio.Task[None] | None = None
+        self._latest_hour = datetime.fromtimestamp(0, UTC)
+        self.is_failing = False
+
+    def add(
+        self, code: str, attendee: str, model: str, operation: str, counts: Counts
+    ) -> asyncio.Future[None]:
+        """Count a call. The future is done when that is stored, or has failed to be for now."""
+        key = Key(code, self._hour(), attendee, model, operation)
+        self._totals.setdefault(key, Tally()).update(counts)
+        self._unstored.add(key)
+        if self._next_batch is None:
+            self._next_batch = asyncio.get_running_loop().create_future()
+        batch = self._next_batch
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_all())
+        return batch
+
+    async def close(self) -> None:
+        """Store what is not stored yet, if the store can be reached."""
+        self._delay_s = 0
+        if self._writer:
+            await asyncio.wait([self._writer], timeout=_CLOSE_WITHIN_S)
+            self._writer.cancel()
+
+    def _hour(self) -> datetime:
+        """The hour to count in. It never goes back: the totals of past hours are no longer here."""
+        now = datetime.fromtimestamp(self._now(), UTC).replace(minute=0, second=0, microsecond=0)
+        if now > self._latest_hour:
+            self._latest_hour = now
+        return self._latest_hour
+
+    async def _write_all(self) -> None:
+        while self._unstored:
+            if self._delay_s:
+                await asyncio.sleep(self._delay_s)
+            await self._write_batch()
+            if self.is_failing:
+                await asyncio.sleep(_AGAIN_AFTER_S)
+
+    async def _write_batch(self) -> None:
+        """Store all that has been added so far, and tell those who wait for it."""
+        batch, self._next_batch = self._next_batch, None
+        keys, self._unstored = self._unstored, set()
+        by_partition: dict[str, list[Key]] = {}
+        for key in keys:
+            by_partition.setdefault(key.partition, []).append(key)
+        writes = [
+            self._write(part[start : start + TRANSACTION_ROWS])
+            for part in by_partition.values()
+            for start in range(0, len(part), TRANSACTION_ROWS)
+        ]
+        self.is_failing = not all(await asyncio.gather(*writes))
+        self._forget_past_hours()
+        if batch:
+            batch.set_result(None)
+
+    async def _write(self, keys: list[Key]) -> bool:
+        records = [Record(key, dict(self._totals[key])) for key in keys]
+        try:
+            await self._table.write(self._instance, records)
+        except (EventStoreUnavailable, ConfigurationError):
+            _logger.warning("usage of %d rows is kept in memory: the store is down", len(keys))
+            self._unstored.update(keys)
+            return False
+        return True
+
+    def _forget_past_hours(self) -> None:
+        past = [key for key in self._totals if key.hour < self._latest_hour]
+        for key in past:
+            if key not in self._unstored:
+                del self._totals[key]

@@ -1,0 +1,228 @@
+"""What a call costs: reserved from the event's caps before, settled after, and counted in the ledger."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from shared import caps, tokens
+from shared.call_log import CallLog
+from shared.caps import Charge, Need, Standing
+from shared.errors import CapExceeded, GatewayError
+from shared.ledger import Ledger
+from shared.limits import Members, Output
+from shared.models import Caller
+from shared.operations import Operation
+from shared.quotas import Place, Quotas, Reservation, place_of_attendee, place_of_event
+from shared.usage import Usage
+
+# Where a cap counts tokens, an answer that nobody else bounds gets this bound: every chat model that
+# Azure deploys takes it, and some refuse a larger one.
+DEFAULT_OUTPUT_TOKENS = 4096
+# With less than this left for an answer, a call is refused.
+LEAST_OUTPUT_TOKENS = 16
+# While the store is slow or down, the end of an answer is not held up for longer.
+_STORED_WITHIN_S = 2.0
+CALLER_LEFT = "CallerLeftErrors"
+UPSTREAM_ERRORS = "UpstreamErrors"
+
+
+class Metering:
+    """`now` is the time of day in Unix s. If it `is_strict`, a call ends only when its usage is stored."""
+
+    def __init__(
+        self, quotas: Quotas, ledger: Ledger, now: Callable[[], float], *, is_strict: bool
+    ) -> None:
+        self.quotas = quotas
+        self.ledger = ledger
+        self.now = now
+        self.is_strict = is_strict
+
+    def begin(self, operation: Operation, caller: Caller, log: CallLog) -> "Meter":
+        return Meter(self, operation, caller, log)
+
+    async def standing(self, caller: Caller) -> list[Standing]:
+        """Where all the caps of the caller's event stand now. Raises EventStoreUnavailable.
+
+        What other instances hold and have not used counts as used; idle, it goes back in seconds.
+        """
+        found = []
+        for place, charges in _places(caller, None, Need(0, 0), self.now()):
+            if charges:
+                account = await self.quotas.look(place)
+                found += [
+                    caps.standing(charge, account.left(charge), self.now()) for charge in charges
+                ]
+        return found
+
+
+class Meter:
+    """One call's. It is over with the first of `settle`, `charge` and `fail`; later ones do nothing."""
+
+    def __init__(
+        self, metering: Metering, operation: Operation, caller: Caller, log: CallLog
+    ) -> None:
+        self._metering = metering
+        self._operation = operation
+        self._caller = caller
+        self._log = log
+        self._members: Members = {}
+        self._places: list[tuple[Place, list[Charge]]] = []
+        self._reservation = Reservation()
+        self.is_over = False
+
+    async def reserve(self, members: Members, output: Output) -> int | None:
+        """Reserve the request, the tokens of its prompt, and those of the answers that may come.
+
+        Returns the tokens that each answer may have, if the caller leaves that open and a cap bounds
+        it. Raises CapExceeded and EventStoreUnavailable.
+        """
+        self._members = members
+        event = self._caller.event
+        bound = self._bound(output)
+        prompt, need = 0, Need(0, 0)
+        if caps.has_token_cap(event):
+            prompt = self._prompt_estimate()
+            need = _need(prompt, output, bound)
+        self._places = _places(self._caller, self._operation, need, self._metering.now())
+        self._reservation = await self._metering.quotas.take(
+            self._places, fail_open=event.fail_open
+        )
+        reserved = self._reservation.tokens
+        if bound is None or reserved is None:
+            return bound
+        return min(bound, (reserved - prompt) // output.answers)
+
+    async def settle(self, usage: Usage, error: str = "") -> None:
+        """Charge what was used, `error` being the column of what went wrong; done when that is stored."""
+        pending = self.charge(usage, error)
+        if pending:
+            await asyncio.wait(pending, timeout=_STORED_WITHIN_S)
+
+    def charge(self, usage: Usage, error: str = "") -> "list[asyncio.Future[None]]":
+        """Charge what was used. Returns what may be awaited: its being stored."""
+        if self.is_over:
+            return []
+        self.is_over = True
+        self._log.usage = usage
+        quotas, ledger = self._metering.quotas, self._metering.ledger
+        pending: list[asyncio.Future[None]] = [
+            *quotas.settle(self._reservation, requests=1, tokens=usage.total)
+        ]
+        stored = self._count(usage, error)
+        if self._metering.is_strict and not ledger.is_failing:
+            pending.append(stored)
+        return pending
+
+    def fail(self, error: BaseException) -> None:
+        """The call has failed, or its caller has left before the answer.
+
+        A failed call costs nothing. Of one that was left the upstream may have done all: it costs what
+        was reserved, for it could otherwise be repeated without end.
+        """
+        if isinstance(error, asyncio.CancelledError) and self._log.attempts:
+            reserved = self._reservation.tokens
+            estimate = self._prompt_estimate() if reserved is None else reserved
+            self.charge(Usage(estimated=estimate), CALLER_LEFT)
+        else:
+            self._refund(_column_of(error))
+
+    def fail_upstream(self, status: int) -> None:
+        """The upstream has answered with an error: the request's fault, or its own."""
+        is_fault_of_request = status in (400, 413, 422)
+        self._refund("RequestErrors" if is_fault_of_request else UPSTREAM_ERRORS)
+
+    def estimate(self, content_bytes: int, events: int) -> Usage:
+        """The usage of an answer for which the upstream has reported none."""
+        completion = tokens.output(content_bytes, events) if self._operation.output_fields else 0
+        return Usage(estimated=self._prompt_estimate() + completion)
+
+    def rate_limits(self, upstream: Iterable[tuple[bytes, bytes]] = ()) -> dict[str, str]:
+        """The headers that tell where the tightest caps stand, unless the upstream's own are tighter."""
+        found = dict(upstream)
+        headers: dict[str, str] = {}
+        standing = self._metering.quotas.standing(self._places)
+        for kind in ("requests", "tokens"):
+            of_kind = [item for item in standing if item[0].cap.counts == kind]
+            if of_kind:
+                charge, left = min(of_kind, key=lambda item: item[1])
+                if not _is_tighter(found, kind, left):
+                    headers |= caps.rate_limit(charge, left, self._metering.now())
+        return headers
+
+    def _refund(self, error: str) -> None:
+        if not self.is_over:
+            self.is_over = True
+            self._metering.quotas.settle(self._reservation, requests=0, tokens=0)
+            self._count(Usage(), error)
+
+    def _count(self, usage: Usage, error: str) -> "asyncio.Future[None]":
+        event, log = self._caller.event, self._log
+        counts = {
+            "Requests": 1,
+            "Attempts": log.attempts,
+            "PromptTokens": usage.prompt,
+            "CompletionTokens": usage.completion,
+            "ReasoningTokens": usage.reasoning,
+            "CachedTokens": usage.cached,
+            "EstimatedTokens": usage.estimated,
+            "Milliseconds": round(log.ms),
+        }
+        if error:
+            counts[error] = 1
+        attendee = self._caller.attendee if event.store_names else self._caller.pseudonym
+        return self._metering.ledger.add(
+            event.code, attendee, log.model, self._operation.name, counts
+        )
+
+    def _prompt_estimate(self) -> int:
+        return tokens.prompt(self._members, self._operation.prompt_fields)
+
+    def _bound(self, output: Output) -> int | None:
+        """The bound on each answer, where the caller leaves it open and a cap calls for one."""
+        event = self._caller.event
+        if not output.answers or output.each is not None:
+            return None
+        if event.max_tokens is not None:
+            return event.max_tokens // output.answers
+        return DEFAULT_OUTPUT_TOKENS if caps.has_token_cap(event) else None
+
+
+def _places(
+    caller: Caller, operation: Operation | None, tokens: Need, now: float
+) -> list[tuple[Place, list[Charge]]]:
+    """The rows that a call is charged to, and what each of them is charged with."""
+    of_attendee, of_event = caps.charges(caller.event, operation, tokens, now)
+    code = caller.event.code
+    return [
+        (place_of_attendee(code, caller.pseudonym), of_attendee),
+        (place_of_event(code), of_event),
+    ]
+
+
+def _need(prompt: int, output: Output, bound: int | None) -> Need:
+    if bound is None:
+        asked = prompt + output.answers * (output.each or 0)
+        return Need(asked, asked)
+    least = min(bound, LEAST_OUTPUT_TOKENS)
+    return Need(prompt + output.answers * least, prompt + output.answers * bound)
+
+
+def _column_of(error: BaseException) -> str:
+    """The column that counts this error, by whose it is."""
+    if isinstance(error, asyncio.CancelledError):
+        return CALLER_LEFT
+    if isinstance(error, CapExceeded):
+        return "RefusedErrors"
+    if isinstance(error, GatewayError):
+        if error.code.startswith("upstream_"):
+            return UPSTREAM_ERRORS
+        if error.status < 500:
+            return "RequestErrors"
+    return "GatewayErrors"
+
+
+def _is_tighter(headers: dict[bytes, bytes], kind: str, left: int) -> bool:
+    """Whether the upstream says that less is left; a limit below 1 says that it does not know."""
+    name = kind.encode()
+    limit = headers.get(b"x-ratelimit-limit-" + name, b"")
+    remaining = headers.get(b"x-ratelimit-remaining-" + name, b"")
+    return limit.isdigit() and remaining.isdigit() and int(limit) > 0 and int(remaining) < left

@@ -1,0 +1,18 @@
+"""What the timer sets off."""
+
+import logging
+
+from shared import app
+from shared.errors import GatewayError
+
+_logger = logging.getLogger("gateway")
+
+
+async def fold_usage() -> None:
+    """Fold the usage of finished days. What cannot be done now is done the next night."""
+    try:
+        folded = await app.current().fold_usage()
+    except GatewayError as error:
+        _logger.warning("the usage of finished days is not folded: %s", error.message)
+    else:
+        _logger.info("folded %d rows of usage", folded)

@@ -1,0 +1,58 @@
+"""What a call has used, as the upstream reports it."""
+
+import json
+import re
+from typing import Any, NamedTuple
+
+# Never part of a text in the answer: there the quotation marks are escaped.
+_USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
+_DECODER = json.JSONDecoder()
+_LONGEST = 4096
+
+
+class Usage(NamedTuple):
+    """Tokens. `reasoning` is a part of `completion`, `cached` of `prompt`; `estimated` ones stand apart."""
+
+    prompt: int = 0
+    completion: int = 0
+    reasoning: int = 0
+    cached: int = 0
+    estimated: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.prompt + self.completion + self.estimated
+
+
+def find(data: bytes) -> Usage | None:
+    """The last usage in a JSON document or in the events of a stream; None if there is none.
+
+    Reads the members of chat completions and embeddings (`prompt_tokens`) and those of the
+    Responses API (`input_tokens`). Only the usage is parsed, so a large answer costs little.
+    """
+    for match in reversed(list(_USAGE.finditer(data))):
+        text = data[match.end() : match.end() + _LONGEST].decode(errors="replace")
+        try:
+            members, _ = _DECODER.raw_decode(text)
+        except ValueError:
+            continue
+        if usage := _read(members):
+            return usage
+    return None
+
+
+def _read(members: dict[str, Any]) -> Usage | None:
+    for prompt, completion in (("prompt", "completion"), ("input", "output")):
+        if f"{prompt}_tokens" in members:
+            return Usage(
+                prompt=_count(members, f"{prompt}_tokens"),
+                completion=_count(members, f"{completion}_tokens"),
+                reasoning=_count(members.get(f"{completion}_tokens_details"), "reasoning_tokens"),
+                cached=_count(members.get(f"{prompt}_tokens_details"), "cached_tokens"),
+            )
+    return None
+
+
+def _count(members: object, name: str) -> int:
+    value = members.get(name) if isinstance(members, dict) else None
+    return value if isinstance(value, int) and value > 0 else 0

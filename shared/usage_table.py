@@ -1,0 +1,115 @@
+"""The `usage` table: what each instance has counted, as records of one hour each.
+
+One partition per event and day, so that what concurrent calls add is written in one transaction. A row
+holds an instance's own running totals of one hour; `folding` turns those of a finished day into one row
+with the totals of its hours, per attendee, model and operation.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from shared.tables import Row, Tables, plain
+
+TABLE = "usage"
+# Errors, by whose they are: a cap's refusal, the request's own, the upstream's, ours; or the caller left.
+ERRORS = ("RefusedErrors", "RequestErrors", "UpstreamErrors", "GatewayErrors", "CallerLeftErrors")
+# Tokens that the upstream did not report are in EstimatedTokens only; reasoning and cached ones are parts
+# of the completion's and the prompt's. Attempts are calls upstream.
+COUNTERS = (
+    "Requests",
+    "Attempts",
+    "PromptTokens",
+    "CompletionTokens",
+    "ReasoningTokens",
+    "CachedTokens",
+    "EstimatedTokens",
+    *ERRORS,
+    "Milliseconds",
+)
+Counts = Mapping[str, int]
+
+
+class Key(NamedTuple):
+    """What is counted apart. `attendee` is the attendee's pseudonym, or the name where that is kept."""
+
+    code: str
+    hour: datetime
+    attendee: str
+    model: str
+    operation: str
+
+    @property
+    def partition(self) -> str:
+        return f"{self.code}/{self.hour:%Y-%m-%d}"
+
+    @property
+    def columns(self) -> dict[str, str]:
+        return {
+            "Day": f"{self.hour:%Y-%m-%d}",
+            "Attendee": self.attendee,
+            "Model": self.model,
+            "Operation": self.operation,
+        }
+
+
+class Record(NamedTuple):
+    """What was used under one key; counters that are missing are 0."""
+
+    key: Key
+    counts: Counts
+
+
+class UsageTable:
+    """Every method raises what `Tables` raises when the store is down."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def write(self, instance: str, records: Sequence[Record]) -> None:
+        """Set an instance's totals; writing them again changes nothing.
+
+        The records are of one event and day, and at most 100 (the bound of a transaction).
+        """
+        rows = {_row_key(record.key, instance): _columns(record, instance) for record in records}
+        await self._tables.upsert(TABLE, records[0].key.partition, rows)
+
+    async def records(self, code: str, since: datetime | None = None) -> AsyncIterator[Record]:
+        """What was used in an event, from the hour of `since` (aware) on; several records to a key."""
+        first = f"{code}/{since.astimezone(UTC):%Y-%m-%d}" if since else f"{code}/"
+        from_hour = (
+            since.astimezone(UTC).replace(minute=0, second=0, microsecond=0) if since else None
+        )
+        async for row in self._tables.rows(TABLE, first, f"{code}/~"):
+            for record in records_of(code, plain(row)):
+                if from_hour is None or record.key.hour >= from_hour:
+                    yield record
+
+    async def remove(self, code: str) -> None:
+        """Forget what was used in an event."""
+        await self._tables.delete_all(TABLE, f"{code}/", f"{code}/~")
+
+
+def records_of(code: str, row: Row) -> list[Record]:
+    """The records in a row: one, or one per hour if the row is a folded one."""
+    day = datetime.fromisoformat(row["Day"]).replace(tzinfo=UTC)
+    hours: dict[str, Counts] = (
+        json.loads(row["Hours"])
+        if "Hours" in row
+        else {str(row["Hour"]): {name: row[name] for name in COUNTERS if name in row}}
+    )
+    names = (row["Attendee"], row["Model"], row["Operation"])
+    return [
+        Record(Key(code, day.replace(hour=int(hour)), *names), counts)
+        for hour, counts in hours.items()
+    ]
+
+
+def _row_key(key: Key, instance: str) -> str:
+    return f"{key.hour:%H}/{key.attendee}/{key.model}/{key.operation}/{instance}"
+
+
+def _columns(record: Record, instance: str) -> Row:
+    hour = {"Hour": record.key.hour.hour, "Instance": instance}
+    return {**record.key.columns, **hour, **record.counts}
