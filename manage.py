@@ -26,11 +26,11 @@ from local import display, options, usage_display, usage_report
 from local.environment import read_local_settings, use_azurite_by_default
 from local.options import wrong
 from local.usage_report import By
-from shared import quotas
 from shared.errors import ConfigurationError, EventStoreUnavailable
 from shared.events import Events
 from shared.model_map import ModelMap
 from shared.models import Event
+from shared.quota_table import QuotaTable
 from shared.settings import storage_from_environ
 from shared.tables import RowExists, RowNotFound, Tables
 from shared.usage_table import Record, UsageTable
@@ -244,7 +244,7 @@ async def _used(
 async def _remove(tables: Tables, code: str) -> None:
     """The event last: if the store fails on the way, the command can be given again."""
     await UsageTable(tables).remove(code)
-    await quotas.remove(tables, code)
+    await QuotaTable(tables).remove(code)
     await Events(tables).remove(code)
 
 

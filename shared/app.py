@@ -25,6 +25,7 @@ class App:
         from shared.ledger import Ledger
         from shared.metering import Metering
         from shared.proxy import Proxy
+        from shared.quota_table import QuotaTable
         from shared.quotas import Quotas
         from shared.tables import Tables
         from shared.upstream import Upstream, open_session
@@ -38,7 +39,7 @@ class App:
         self.settings = settings
         self.events = EventCache(Events(self._tables).get, time.monotonic)
         self.admission = Admission(self.events, Attempts(time.monotonic))
-        self._quotas = Quotas(self._tables, time.monotonic, time.time)
+        self._quotas = Quotas(QuotaTable(self._tables), time.monotonic, time.time)
         self._ledger = Ledger(UsageTable(self._tables), time.time, settings.usage_delay_s)
         is_strict = not settings.usage_delay_s
         self.metering = Metering(self._quotas, self._ledger, time.time, is_strict=is_strict)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from shared.errors import ConfigurationError, EventStoreUnavailable
+from shared.errors import GatewayError
 from shared.tables import TRANSACTION_ROWS
 from shared.usage_table import Counts, Key, Record, UsageTable
 
@@ -86,18 +86,21 @@ class Ledger:
         ]
         self.is_failing = not all(await asyncio.gather(*writes))
         self._forget_past_hours()
-        if batch:
+        if batch and not batch.done():
             batch.set_result(None)
 
     async def _write(self, keys: list[Key]) -> bool:
         records = [Record(key, dict(self._totals[key])) for key in keys]
         try:
             await self._table.write(self._instance, records)
-        except (EventStoreUnavailable, ConfigurationError):
-            _logger.warning("usage of %d rows is kept in memory: the store is down", len(keys))
-            self._unstored.update(keys)
-            return False
-        return True
+        except GatewayError:
+            _logger.warning("%d rows of usage wait in memory: the store is down", len(keys))
+        except Exception:  # whatever it is: nothing that has been counted may be lost
+            _logger.exception("%d rows of usage wait in memory", len(keys))
+        else:
+            return True
+        self._unstored.update(keys)
+        return False
 
     def _forget_past_hours(self) -> None:
         past = [key for key in self._totals if key.hour < self._latest_hour]

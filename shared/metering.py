@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable
 
 from shared import caps, tokens
 from shared.call_log import CallLog
-from shared.caps import Charge, Need, Standing
+from shared.caps import Need, Standing
 from shared.errors import CapExceeded, GatewayError
 from shared.ledger import Ledger
 from shared.limits import Members, Output
 from shared.models import Caller
 from shared.operations import Operation
-from shared.quotas import Place, Quotas, Reservation, place_of_attendee, place_of_event
+from shared.quota_table import place_of_attendee, place_of_event
+from shared.quotas import Needs, Quotas, Reservation
 from shared.usage import Usage
 
 # Where a cap counts tokens, an answer that nobody else bounds gets this bound: every chat model that
@@ -45,7 +46,7 @@ class Metering:
         What other instances hold and have not used counts as used; idle, it goes back in seconds.
         """
         found = []
-        for place, charges in _places(caller, None, Need(0, 0), self.now()):
+        for place, charges in _needs(caller, None, Need(0, 0), self.now()):
             if charges:
                 account = await self.quotas.look(place)
                 found += [
@@ -65,7 +66,7 @@ class Meter:
         self._caller = caller
         self._log = log
         self._members: Members = {}
-        self._places: list[tuple[Place, list[Charge]]] = []
+        self._needs: Needs = []
         self._reservation = Reservation()
         self.is_over = False
 
@@ -82,10 +83,8 @@ class Meter:
         if caps.has_token_cap(event):
             prompt = self._prompt_estimate()
             need = _need(prompt, output, bound)
-        self._places = _places(self._caller, self._operation, need, self._metering.now())
-        self._reservation = await self._metering.quotas.take(
-            self._places, fail_open=event.fail_open
-        )
+        self._needs = _needs(self._caller, self._operation, need, self._metering.now())
+        self._reservation = await self._metering.quotas.take(self._needs, fail_open=event.fail_open)
         reserved = self._reservation.tokens
         if bound is None or reserved is None:
             return bound
@@ -139,7 +138,7 @@ class Meter:
         """The headers that tell where the tightest caps stand, unless the upstream's own are tighter."""
         found = dict(upstream)
         headers: dict[str, str] = {}
-        standing = self._metering.quotas.standing(self._places)
+        standing = self._metering.quotas.standing(self._needs)
         for kind in ("requests", "tokens"):
             of_kind = [item for item in standing if item[0].cap.counts == kind]
             if of_kind:
@@ -186,9 +185,7 @@ class Meter:
         return DEFAULT_OUTPUT_TOKENS if caps.has_token_cap(event) else None
 
 
-def _places(
-    caller: Caller, operation: Operation | None, tokens: Need, now: float
-) -> list[tuple[Place, list[Charge]]]:
+def _needs(caller: Caller, operation: Operation | None, tokens: Need, now: float) -> Needs:
     """The rows that a call is charged to, and what each of them is charged with."""
     of_attendee, of_event = caps.charges(caller.event, operation, tokens, now)
     code = caller.event.code

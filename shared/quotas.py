@@ -1,24 +1,20 @@
-"""The leases that this instance holds of the events' caps, taken from rows of the `quotas` table.
-
-One row for each attendee with a cap, and one for each event: `{column}Granted` and `{column}Window`
-per cap, and the last `Writer`. A call is served from memory as long as the leases last.
-"""
+"""The leases that this instance holds of the events' caps: calls are served from memory while they last."""
 
 import asyncio
 import logging
 import random
 from collections import Counter as Tally
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 from uuid import uuid4
 
-from shared.caps import CAPS, Cap, Charge, refusal
+from shared.caps import Cap, Charge, refusal
 from shared.errors import ConfigurationError, EventStoreUnavailable
-from shared.leases import Account, Counter, Short, Taken, Write
-from shared.tables import Row, RowChanged, RowExists, RowNotFound, Tables, plain
+from shared.leases import Account, Short, Taken, Write
+from shared.quota_table import Place, QuotaTable
+from shared.tables import RowChanged, RowExists, RowNotFound
 
-TABLE = "quotas"
 # What nobody has asked for in this time goes back; what nobody has used in this time is forgotten.
 IDLE_S = 3.0
 FORGET_AFTER_S = 60.0
@@ -36,29 +32,7 @@ _LONGEST_PAUSE_S = 0.3
 _logger = logging.getLogger("gateway")
 
 
-class Place(NamedTuple):
-    """The row of an account."""
-
-    partition: str
-    row: str
-
-
-def place_of_event(code: str) -> Place:
-    return Place(code, "event")
-
-
-def place_of_attendee(code: str, pseudonym: str) -> Place:
-    """A partition for each attendee, so that a large event is not bound by the speed of one."""
-    return Place(f"{code}/{pseudonym}", "attendee")
-
-
 Needs = Sequence[tuple[Place, list[Charge]]]
-
-
-async def remove(tables: Tables, code: str) -> None:
-    """Forget what was granted in an event: one with the same code begins anew."""
-    await tables.delete_all(TABLE, code, code)
-    await tables.delete_all(TABLE, f"{code}/", f"{code}/~")
 
 
 class _Held:
@@ -112,9 +86,9 @@ class Quotas:
     """
 
     def __init__(
-        self, tables: Tables, clock: Callable[[], float], now: Callable[[], float]
+        self, table: QuotaTable, clock: Callable[[], float], now: Callable[[], float]
     ) -> None:
-        self._tables = tables
+        self._table = table
         self._clock = clock
         self._now = now
         self._instance = uuid4().hex[:12]
@@ -227,9 +201,7 @@ class Quotas:
         account = held.account
         is_fresh = False
         for attempt in range(_TRIES):
-            if taken := account.take(
-                charges
-            ):  # another caller's refill was enough for this one too
+            if taken := account.take(charges):  # another call's refill was enough for this one too
                 return taken
             was_refused = self._clock() - held.refused_at < _REFUSED_S
             if held.etag is None or (held.is_contended and not was_refused and not is_fresh):
@@ -265,14 +237,11 @@ class Quotas:
         if self._clock() - self._failed_at < _DOWN_S:
             raise EventStoreUnavailable  # those who wait in turn do not all try in vain
         try:
-            row, etag = await self._tables.get_with_etag(TABLE, *held.place)
-        except RowNotFound:
-            row, etag = {}, ""
+            counters, writer, etag = await self._table.read(held.place)
         except EventStoreUnavailable:
             self._failed_at = self._clock()
             raise
-        is_our_write = row.get("Writer") == held.writer
-        held.account.seen(_counters(plain(row)), is_our_write=is_our_write)
+        held.account.seen(counters, is_our_write=writer == held.writer)
         if etag == held.etag:
             held.is_contended = False
         held.etag = etag
@@ -285,13 +254,9 @@ class Quotas:
             return True
         self._writes += 1
         held.writer = f"{self._instance}-{self._writes}"
-        columns = {**_columns(plan.counters), "Writer": held.writer}
-        etag, held.etag = held.etag, None
+        etag, held.etag = held.etag or "", None
         try:
-            if etag:
-                written = await self._tables.replace(TABLE, *held.place, columns, etag)
-            else:
-                written = await self._tables.insert(TABLE, *held.place, columns)
+            written = await self._table.write(held.place, plan.counters, held.writer, etag)
         except (RowChanged, RowNotFound):
             held.is_contended = True
             held.account.refused()
@@ -322,9 +287,11 @@ class Quotas:
             await asyncio.sleep(_SWEEP_S)
             for held in list(self._held.values()):
                 idle_s = self._clock() - held.used_at
-                if idle_s >= IDLE_S:
+                if idle_s < IDLE_S or held.lock.locked():
+                    continue
+                if held.account.plan_return(self._now(), is_idle=True):
                     await self._give_back(held, is_idle=True)
-                if idle_s >= FORGET_AFTER_S and not held.reservations and not held.lock.locked():
+                elif idle_s >= FORGET_AFTER_S and not held.reservations:
                     del self._held[held.place]
 
 
@@ -333,19 +300,3 @@ def _put_back(held: _Held, task: asyncio.Task[list[Taken]]) -> None:
     if not task.cancelled() and not task.exception():
         for taken in task.result():
             held.account.settle(taken, 0)
-
-
-def _counters(row: Row) -> dict[Cap, Counter]:
-    return {
-        cap: Counter(row[f"{cap.column}Window"], row[f"{cap.column}Granted"])
-        for cap in CAPS
-        if f"{cap.column}Granted" in row
-    }
-
-
-def _columns(counters: Mapping[Cap, Counter]) -> Row:
-    columns: Row = {}
-    for cap, counter in counters.items():
-        columns[f"{cap.column}Window"] = counter.window
-        columns[f"{cap.column}Granted"] = counter.granted
-    return columns

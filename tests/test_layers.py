@@ -11,7 +11,7 @@ LAYERS = [
     ["upkeep", "web", "app"],
     ["proxy", "relay", "admission", "pages", "metering"],
     ["upstream", "events", "event_cache", "quotas", "ledger", "folding", "presence", "worker"],
-    ["usage_table"],
+    ["usage_table", "quota_table"],
     ["tables", "credentials"],
     ["limits", "access", "attempts", "model_map", "sse", "headers", "exchange", "leases", "tokens"],
     ["caps", "operations", "call_log"],
