@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from benchmarks.load import Job
-from benchmarks.scenarios import KEY, PLAIN
+from benchmarks.scenarios import PLAIN
 from benchmarks.servers import GATEWAY, Servers
 
 FEW = 1_000
@@ -25,12 +25,13 @@ class Memory:
 
 def measure(servers: Servers, requests: int) -> Memory:
     """Serve so many plain requests; the gateway must not have served any before."""
+    gateway = servers.targets[GATEWAY].server
     _serve(servers, FEW)
-    few_mb = servers.gateway.rss_mb()
+    few_mb = gateway.rss_mb()
     _serve(servers, requests - FEW)
-    return Memory(requests, few_mb, servers.gateway.rss_mb())
+    return Memory(requests, few_mb, gateway.rss_mb())
 
 
 def _serve(servers: Servers, requests: int) -> None:
-    url = next(target.url for target in servers.targets if target.name == GATEWAY)
-    servers.load.run(Job(url, PLAIN, KEY, _CONNECTIONS, requests=requests))
+    target = servers.targets[GATEWAY]
+    servers.load.run(Job(target.url, PLAIN, target.key, _CONNECTIONS, requests=requests))

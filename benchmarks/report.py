@@ -4,39 +4,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from benchmarks import caps
+from benchmarks.figures import TITLES, Goal, added_ms, number, ratio_with_range, row
 from benchmarks.memory import FEW, Memory
-from benchmarks.scenarios import SCENARIOS, Ratio, Results
-from benchmarks.servers import DIRECT, GATEWAY, PASSTHROUGH, TELLS_CPU_TIMES
+from benchmarks.scenarios import SCENARIOS, Results
+from benchmarks.servers import DIRECT, GATEWAY, PASSTHROUGH, RELAXED_DELAY_S, TELLS_CPU_TIMES
 from benchmarks.startup import APP, EXTENSION, Startup
 
 _TARGETS = (DIRECT, PASSTHROUGH, GATEWAY)
-_TITLES = {
-    "requests_per_s": "requests/s",
-    "answer_p50_ms": "p50 ms",
-    "answer_p99_ms": "p99 ms",
-    "first_byte_p50_ms": "first byte p50 ms",
-    "first_byte_p99_ms": "first byte p99 ms",
-    "events_per_s": "events/s",
-    "cpu_us_per_request": "CPU us per request",
-    "cpu_us_per_event": "CPU us per event",
-}
 _CPU_SHARES = {"server_cpu": "CPU: itself", "upstream_cpu": "CPU: upstream"}
-_WIDTHS = (20, 10, 14, 10, 8, 20, 20)
 _HEADINGS = ("", *_TARGETS, "added", "/ pass-through", "/ direct")
-
-
-@dataclass(frozen=True)
-class Goal:
-    """A figure and the bound it is held against."""
-
-    text: str
-    value: float
-    bound: float
-    is_floor: bool = False
-
-    @property
-    def is_met(self) -> bool:
-        return self.value >= self.bound if self.is_floor else self.value <= self.bound
 
 
 @dataclass(frozen=True)
@@ -54,6 +31,7 @@ class Report:
             self._goal(plain_1, "answer_p50_ms", 1.6),
             *self._rates(burst_1, "event", 0.8),
             *self._rates(burst_16, "event", 0.8),
+            *caps.goals(self.results),
             Goal(f"import of {APP} / {EXTENSION}", self.startup.ratio, 1.6),
             # Allocators keep a little more as time goes by; a leak of 60 bytes a request shows.
             Goal(
@@ -65,40 +43,43 @@ class Report:
         """The rate seen, and the rate per second of CPU: what it would be if nothing else were slow."""
         yield self._goal(scenario, f"{unit}s_per_s", floor, is_floor=True)
         if TELLS_CPU_TIMES:
-            cost = self.results.ratio(scenario, f"cpu_us_per_{unit}", PASSTHROUGH)
+            cost = self.results.ratio(scenario, f"cpu_us_per_{unit}", GATEWAY, PASSTHROUGH)
             text = f"{scenario}: {unit}s per CPU second / pass-through"
             yield Goal(text, 1 / cost.median, floor, is_floor=True)
 
     def _goal(self, scenario: str, figure: str, bound: float, is_floor: bool = False) -> Goal:
-        ratio = self.results.ratio(scenario, figure, PASSTHROUGH)
-        text = f"{scenario}: {_TITLES[figure]} / pass-through"
+        ratio = self.results.ratio(scenario, figure, GATEWAY, PASSTHROUGH)
+        text = f"{scenario}: {TITLES[figure]} / pass-through"
         return Goal(text, ratio.median, bound, is_floor)
 
     def text(self) -> str:
-        return "\n".join((*self._table(), *self._rest(), *self._goal_lines(), ""))
+        lines = (*self._table(), *caps.table(self.results), *self._rest(), *self._goal_lines(), "")
+        return "\n".join(lines)
 
     def _table(self) -> Iterator[str]:
         yield "Medians of the rounds; ratios within each round, with the least and the most."
         if TELLS_CPU_TIMES:
             yield "Where a server's own CPU is below 100 %, something else bounds its throughput (upstream,"
             yield "load generator, other programs): then CPU time is the better measure of its cost."
+        yield f"The gateway's ledger is relaxed (USAGE_DELAY_S={RELAXED_DELAY_S}), unless it says strict."
         for scenario in SCENARIOS:
             yield ""
-            yield _row(scenario.name.upper())
-            yield _row(*_HEADINGS)
+            yield row(scenario.name.upper())
+            yield row(*_HEADINGS)
             for figure in scenario.figures:
                 yield self._figure_row(scenario.name, figure)
             for figure, title in _CPU_SHARES.items() if TELLS_CPU_TIMES else ():
                 shares = [self.results.median(scenario.name, name, figure) for name in _TARGETS]
-                yield _row(title, *(f"{share:.0%}" for share in shares))
+                yield row(title, *(f"{share:.0%}" for share in shares))
 
     def _figure_row(self, scenario: str, figure: str) -> str:
         values = [self.results.median(scenario, name, figure) for name in _TARGETS]
-        added = f"{self.results.added(scenario, figure):+.2f}" if figure.endswith("_ms") else ""
+        added = added_ms(figure, self.results.added(scenario, figure, GATEWAY, DIRECT))
         ratios = [
-            _ratio(self.results.ratio(scenario, figure, base)) for base in (PASSTHROUGH, DIRECT)
+            ratio_with_range(self.results.ratio(scenario, figure, GATEWAY, base))
+            for base in (PASSTHROUGH, DIRECT)
         ]
-        return _row(_TITLES[figure], *map(_number, values), added, *ratios)
+        return row(TITLES[figure], *map(number, values), added, *ratios)
 
     def _rest(self) -> Iterator[str]:
         startup, memory = self.startup, self.memory
@@ -115,9 +96,7 @@ class Report:
     def _goal_lines(self) -> Iterator[str]:
         yield ""
         for goal in self.goals():
-            verdict = "met    " if goal.is_met else "NOT met"
-            sense = "at least" if goal.is_floor else "at most"
-            yield f"{verdict}  {goal.text}: {goal.value:.2f}, {sense} {goal.bound:g}"
+            yield goal.line()
 
     def document(self) -> dict[str, Any]:
         """Everything, down to the single measurements."""
@@ -131,6 +110,7 @@ class Report:
                 }
                 for scenario in SCENARIOS
             },
+            "caps": caps.document(self.results),
             "startup": asdict(self.startup),
             "memory": {**asdict(self.memory), "ratio": self.memory.ratio},
             "targets": [{**asdict(goal), "is_met": goal.is_met} for goal in self.goals()],
@@ -139,20 +119,7 @@ class Report:
     def _figure(self, scenario: str, figure: str) -> dict[str, Any]:
         return {
             **{name: self.results.median(scenario, name, figure) for name in _TARGETS},
-            "added": self.results.added(scenario, figure),
-            "to_passthrough": asdict(self.results.ratio(scenario, figure, PASSTHROUGH)),
-            "to_direct": asdict(self.results.ratio(scenario, figure, DIRECT)),
+            "added": self.results.added(scenario, figure, GATEWAY, DIRECT),
+            "to_passthrough": asdict(self.results.ratio(scenario, figure, GATEWAY, PASSTHROUGH)),
+            "to_direct": asdict(self.results.ratio(scenario, figure, GATEWAY, DIRECT)),
         }
-
-
-def _row(*cells: str) -> str:
-    head, *others = (cell.rjust(width) for cell, width in zip(cells, _WIDTHS, strict=False))
-    return "".join((cells[0].ljust(_WIDTHS[0]), *others)) if head else ""
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
-
-
-def _ratio(ratio: Ratio) -> str:
-    return f"{ratio.median:.2f} ({ratio.least:.2f}-{ratio.most:.2f})"

@@ -1,13 +1,22 @@
-"""What is asked of the three targets, and the rounds in which they are asked in turn."""
+"""What is asked of the targets, and the rounds in which they are asked in turn."""
 
 import json
 from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.load import Job
-from benchmarks.servers import DIRECT, EVENT, GATEWAY, TELLS_CPU_TIMES, Servers, Target
+from benchmarks.servers import (
+    CAPPED,
+    DIRECT,
+    GATEWAY,
+    PASSTHROUGH,
+    STRICT,
+    STRICT_CAPPED,
+    TELLS_CPU_TIMES,
+    Servers,
+    Target,
+)
 
-KEY = f"{EVENT}/load"
 # One measurement: figures by name.
 Figures = dict[str, float]
 # One round of a scenario: the figures of each target, by the target's name.
@@ -16,17 +25,21 @@ Round = dict[str, Figures]
 
 @dataclass(frozen=True)
 class Scenario:
-    """A request and how many connections send it; `figures` are those that tell something here."""
+    """A request, how many connections send it, and to which targets.
+
+    `figures` are those that tell something here.
+    """
 
     name: str
     connections: int
     body: str
     figures: tuple[str, ...]
+    targets: tuple[str, ...] = (DIRECT, PASSTHROUGH, GATEWAY)
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """How the gateway stands to another target: the median over the rounds, and the extremes."""
+    """How one target stands to another: the median over the rounds, and the extremes."""
 
     median: float
     least: float
@@ -39,6 +52,8 @@ def _chat(text: str, **members: object) -> str:
 
 
 PLAIN = _chat("Say this is a test.", max_tokens=64)
+# Where caps count tokens, the gateway writes max_tokens into this body: the dearest plain call.
+_OPEN_ENDED = _chat("Say this is a test.")
 _BURST = _chat("repeat 500", stream=True)
 # Throughput is bounded by the busiest core, which may be the upstream's; this is the server's alone.
 _PLAIN_CPU, _BURST_CPU = (
@@ -58,44 +73,52 @@ SCENARIOS = (
     Scenario("stream of 500 tokens, 1 connection", 1, _BURST, _BURST_FIGURES),
     Scenario("stream of 500 tokens, 16 connections", 16, _BURST, _BURST_FIGURES),
 )
+_GATEWAYS = (GATEWAY, CAPPED, STRICT, STRICT_CAPPED)
+CAPS_SCENARIOS = (
+    Scenario("caps, 1 connection", 1, _OPEN_ENDED, _PLAIN_FIGURES, _GATEWAYS),
+    Scenario("caps, 16 connections", 16, _OPEN_ENDED, _PLAIN_FIGURES, _GATEWAYS),
+)
+_ALL = (*SCENARIOS, *CAPS_SCENARIOS)
 
 
 class Results:
     """The rounds of each scenario, by its name."""
 
     def __init__(self) -> None:
-        self.rounds: dict[str, list[Round]] = {scenario.name: [] for scenario in SCENARIOS}
+        self.rounds: dict[str, list[Round]] = {scenario.name: [] for scenario in _ALL}
 
     def median(self, scenario: str, target: str, figure: str) -> float:
         return median(each[target][figure] for each in self.rounds[scenario])
 
-    def ratio(self, scenario: str, figure: str, base: str) -> Ratio:
-        """The gateway's figure by that of `base`, within each round since rounds differ."""
-        found = [each[GATEWAY][figure] / each[base][figure] for each in self.rounds[scenario]]
+    def ratio(self, scenario: str, figure: str, target: str, base: str) -> Ratio:
+        """The target's figure by that of `base`, within each round since rounds differ."""
+        found = [each[target][figure] / each[base][figure] for each in self.rounds[scenario]]
         return Ratio(median(found), min(found), max(found))
 
-    def added(self, scenario: str, figure: str) -> float:
-        """What the gateway adds to the figure of the upstream reached directly."""
-        return median(
-            each[GATEWAY][figure] - each[DIRECT][figure] for each in self.rounds[scenario]
-        )
+    def added(self, scenario: str, figure: str, target: str, base: str) -> float:
+        """What the target adds to the figure of `base`, within each round."""
+        return median(each[target][figure] - each[base][figure] for each in self.rounds[scenario])
 
 
 def run(servers: Servers, rounds: int, seconds: float) -> Results:
     """All scenarios, in rounds; in a round the targets take turns, in an order that rotates."""
     results = Results()
+    for target in servers.targets.values():  # the first call of all creates tables
+        servers.load.run(Job(target.url, PLAIN, target.key, requests=1))
     for number in range(rounds):
-        first = number % len(servers.targets)
-        targets = (*servers.targets[first:], *servers.targets[:first])
-        for scenario in SCENARIOS:
-            found = {each.name: _measure(servers, scenario, each, seconds) for each in targets}
+        for scenario in _ALL:
+            first = number % len(scenario.targets)
+            names = (*scenario.targets[first:], *scenario.targets[:first])
+            found = {
+                name: _measure(servers, scenario, servers.targets[name], seconds) for name in names
+            }
             results.rounds[scenario.name].append(found)
     return results
 
 
 def _measure(servers: Servers, scenario: Scenario, target: Target, seconds: float) -> Figures:
     warm_up_s = min(0.2, seconds / 4)
-    job = Job(target.url, scenario.body, KEY, scenario.connections, seconds, warm_up_s)
+    job = Job(target.url, scenario.body, target.key, scenario.connections, seconds, warm_up_s)
     if not TELLS_CPU_TIMES:
         return servers.load.run(job)
     watched = {"server_cpu": target.server, "upstream_cpu": servers.upstream}

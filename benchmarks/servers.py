@@ -1,4 +1,4 @@
-"""The processes of a run: the store, the upstream, the pass-through, the gateway, the load generator."""
+"""The processes of a run: the store, the upstream, the pass-through, the gateways, the load generator."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,9 +23,21 @@ from shared.settings import storage_from_environ
 from shared.tables import Tables
 
 ROOT = Path(__file__).resolve().parent.parent
-EVENT = "benchmark"
 _MODEL = "gpt-4o"
 DIRECT, PASSTHROUGH, GATEWAY = "direct", "pass-through", "gateway"
+# The same gateway for an event with all caps, and the gateway with a strict ledger for both events.
+CAPPED, STRICT, STRICT_CAPPED = "all caps", "strict", "strict, all caps"
+RELAXED_DELAY_S = 1
+_EVENT, _EVENT_WITH_CAPS = "benchmark", "benchmark-caps"
+# None is ever reached; what is measured is the counting.
+_CAPS = {
+    "daily_requests": 10**9,
+    "daily_embedding_requests": 10**9,
+    "requests_per_minute": 10**8,
+    "daily_tokens": 10**12,
+    "tokens_per_minute": 10**12,
+    "token_budget": 10**14,
+}
 _API_VERSION = "2024-10-21"
 TELLS_CPU_TIMES = Path("/proc/self/stat").exists()
 _PYTHON = [sys.executable, "-m"]
@@ -37,7 +49,7 @@ _STORAGE = (
     "TableEndpoint=http://127.0.0.1:{}/devstoreaccount1;"
 )
 # Places in the list of cores: what is measured has one to itself, and is measured one at a time.
-_SERVER_CORE, _UPSTREAM_CORE, _LOAD_CORE = 0, 1, 2
+_SERVER_CORE, _UPSTREAM_CORE, _LOAD_CORE, _STORE_CORE = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -76,26 +88,26 @@ class LoadGenerator:
 
 @dataclass(frozen=True)
 class Target:
-    """One of the three that are compared, and where it takes chat completions."""
+    """One of those that are compared: where it takes chat completions, and under which key."""
 
     name: str
     server: Server
     url: str
+    key: str = f"{_EVENT}/load"
 
 
 @dataclass(frozen=True)
 class Servers:
-    """Everything that runs and is asked; the targets by DIRECT, PASSTHROUGH and GATEWAY."""
+    """Everything that runs and is asked; the targets by their names."""
 
     upstream: Server
-    gateway: Server
-    targets: tuple[Target, ...]
+    targets: Mapping[str, Target]
     load: LoadGenerator
 
 
 @contextmanager
 def all_running() -> Iterator[Servers]:
-    """The whole set, with one open event in the store."""
+    """The whole set, with two open events in the store."""
     with ExitStack() as stack:
         storage = stack.enter_context(_store())
         upstream = stack.enter_context(
@@ -103,50 +115,58 @@ def all_running() -> Iterator[Servers]:
         )
         deployment = f"{upstream.url}/openai/deployments/{_MODEL}"
         passthrough = stack.enter_context(_server(["benchmarks.passthrough", deployment]))
-        settings = _gateway_settings(storage, upstream.url)
-        gateway = stack.enter_context(_server(["local.host", "--port", "0"], env=settings))
+        relaxed, strict = (
+            stack.enter_context(_gateway(storage, upstream, delay_s))
+            for delay_s in (RELAXED_DELAY_S, 0)
+        )
         load = stack.enter_context(_process([*_PYTHON, "benchmarks.load"], core=_LOAD_CORE))
         chat = "/chat/completions"
         targets = (
             Target(DIRECT, upstream, f"{deployment}{chat}?api-version={_API_VERSION}"),
             Target(PASSTHROUGH, passthrough, f"{passthrough.url}{chat}"),
-            Target(GATEWAY, gateway, f"{gateway.url}/api/v1{chat}"),
+            Target(GATEWAY, relaxed, f"{relaxed.url}/api/v1{chat}"),
+            Target(CAPPED, relaxed, f"{relaxed.url}/api/v1{chat}", f"{_EVENT_WITH_CAPS}/load"),
+            Target(STRICT, strict, f"{strict.url}/api/v1{chat}"),
+            Target(STRICT_CAPPED, strict, f"{strict.url}/api/v1{chat}", f"{_EVENT_WITH_CAPS}/load"),
         )
-        yield Servers(upstream, gateway, targets, LoadGenerator(load))
+        yield Servers(upstream, {each.name: each for each in targets}, LoadGenerator(load))
 
 
 @contextmanager
 def _store() -> Iterator[str]:
-    """Azurite, in memory, with the event; its connection string."""
+    """Azurite, in memory, with the events; its connection string."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = ["node_modules/.bin/azurite-table", "--silent", "--disableTelemetry"]
     command += ["--inMemoryPersistence", "--tablePort", str(port)]
     storage = _STORAGE.format(port)
-    with _process(command) as process:
+    with _process(command, core=_STORE_CORE) as process:
         _wait_for(process, r"successfully started on (\S+)")
-        asyncio.run(_add_event(storage))
+        asyncio.run(_add_events(storage))
         yield storage
 
 
-async def _add_event(storage: str) -> None:
+async def _add_events(storage: str) -> None:
     now = datetime.now(UTC)
     day = timedelta(days=1)
-    event = Event.model_validate({"code": EVENT, "start": now - day, "end": now + day})
+    times = {"start": now - day, "end": now + day}
     tables = Tables(storage_from_environ({"EVENT_STORAGE": storage}))
-    await Events(tables).add(event)
+    for columns in ({"code": _EVENT}, {"code": _EVENT_WITH_CAPS, **_CAPS}):
+        await Events(tables).add(Event.model_validate({**columns, **times}))
     await tables.close()
 
 
-def _gateway_settings(storage: str, upstream_url: str) -> dict[str, str]:
-    return {
+def _gateway(storage: str, upstream: Server, usage_delay_s: int) -> AbstractContextManager[Server]:
+    settings = {
         "EVENT_STORAGE": storage,
-        "AZURE_OPENAI_ENDPOINT": upstream_url,
+        "AZURE_OPENAI_ENDPOINT": upstream.url,
         "AZURE_OPENAI_API_KEY": "any",
         "AZURE_OPENAI_API_VERSION": _API_VERSION,
         "AZURE_OPENAI_MODEL_MAP": f"{_MODEL}|{_MODEL}",
+        "USAGE_DELAY_S": str(usage_delay_s),
     }
+    return _server(["local.host", "--port", "0"], env=settings)
 
 
 @contextmanager

@@ -3,7 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.scenarios import SCENARIOS
+from benchmarks.scenarios import CAPS_SCENARIOS, SCENARIOS
 from benchmarks.servers import TELLS_CPU_TIMES
 from tests.processes import ROOT
 
@@ -28,6 +28,15 @@ def test_a_quick_run_yields_every_figure(tmp_path: Path) -> None:
         for figure in figures.values():
             assert all(figure[target] > 0 for target in ("direct", "pass-through", "gateway"))
             assert figure["to_passthrough"]["least"] <= figure["to_passthrough"]["most"]
+    for scenario in CAPS_SCENARIOS:
+        assert scenario.name.upper() in ran.stdout
+        figures = found["caps"][scenario.name]["figures"]
+        assert set(figures) == set(scenario.figures)
+        for figure in figures.values():
+            assert all(figure[target] > 0 for target in scenario.targets)
+            for ledger in ("relaxed", "strict"):
+                ratio = figure["ledgers"][ledger]["all_caps_to_none"]
+                assert ratio["least"] <= ratio["median"] <= ratio["most"]
     assert found["startup"]["app_ms"] > 0 < found["startup"]["extension_ms"]
     assert found["memory"]["many_mb"] > 0 < found["memory"]["few_mb"]
-    assert len(found["targets"]) == (9 if TELLS_CPU_TIMES else 6)
+    assert len(found["targets"]) == (12 if TELLS_CPU_TIMES else 8)
