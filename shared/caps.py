@@ -149,15 +149,9 @@ def has_token_cap(event: Event) -> bool:
     return any(getattr(event, name) is not None for name in _TOKEN_CAPS)
 
 
-def resets_in(cap: Cap, now: float) -> float:
-    """Seconds until the cap's next window; the budget of a whole event has none, so until midnight."""
-    length = cap.window_s or DAY_S
-    return length - now % length
-
-
-def standing(charge: Charge, left: int, now: float) -> Standing:
+def standing(charge: Charge, left: int) -> Standing:
     cap = charge.cap
-    ends = datetime.fromtimestamp(cap.window(now) + cap.window_s, UTC) if cap.window_s else None
+    ends = datetime.fromtimestamp(charge.window + cap.window_s, UTC) if cap.window_s else None
     return Standing(cap, charge.limit, charge.limit - left, ends)
 
 
@@ -168,9 +162,9 @@ def refusal(charge: Charge, left: int, in_use: int, now: float) -> CapExceeded:
     """
     cap = charge.cap
     is_soon_enough = left + in_use >= charge.need.least
-    wait_s = 1.0 if is_soon_enough else resets_in(cap, now)
+    wait_s = 1.0 if is_soon_enough else _resets_in(charge, now)
     headers = {
-        "retry-after": str(ceil(wait_s)),
+        "retry-after": str(max(ceil(wait_s), 1)),
         "retry-after-ms": str(ceil(wait_s * 1000)),
         **rate_limit(charge, left, now),
     }
@@ -178,7 +172,7 @@ def refusal(charge: Charge, left: int, in_use: int, now: float) -> CapExceeded:
     if is_hopeless and not is_soon_enough:
         headers["x-should-retry"] = "false"
     allowed = f"This event allows {charge.limit:,} {cap.grants}"
-    message = f"{allowed}; {_state(charge, max(left, 0))}. {_advice(charge, is_soon_enough, now)}"
+    message = f"{allowed}; {_state(charge, max(left, 0))}. {_advice(charge, is_soon_enough)}"
     return CapExceeded(message, code=cap.code, headers=headers)
 
 
@@ -188,8 +182,14 @@ def rate_limit(charge: Charge, left: int, now: float) -> dict[str, str]:
     return {
         f"x-ratelimit-limit-{counts}": str(charge.limit),
         f"x-ratelimit-remaining-{counts}": str(max(left, 0)),
-        f"x-ratelimit-reset-{counts}": _duration(resets_in(charge.cap, now)),
+        f"x-ratelimit-reset-{counts}": _duration(_resets_in(charge, now)),
     }
+
+
+def _resets_in(charge: Charge, now: float) -> float:
+    """Seconds until the charge's window ends; the budget of a whole event has none, so until midnight."""
+    window_s = charge.cap.window_s
+    return max(charge.window + window_s - now, 0) if window_s else DAY_S - now % DAY_S
 
 
 def _duration(seconds: float) -> str:
@@ -205,13 +205,13 @@ def _state(charge: Charge, left: int) -> str:
     return f"{left:,} are left, and this call needs {charge.need.least:,} for its prompt and its answer"
 
 
-def _advice(charge: Charge, is_soon_enough: bool, now: float) -> str:
+def _advice(charge: Charge, is_soon_enough: bool) -> str:
     cap = charge.cap
     if is_soon_enough:
         return "Calls under way hold the rest: try again in a moment."
-    if charge.need.least > charge.limit:
+    if charge.need.least > charge.limit > 0:
         return "Shorten the prompt, or ask for a shorter answer."
-    if not cap.window_s:
+    if not cap.window_s or not charge.limit:
         return "Ask your organiser for more."
-    begins = datetime.fromtimestamp(now + resets_in(cap, now), UTC)
+    begins = datetime.fromtimestamp(charge.window + cap.window_s, UTC)
     return f"The count begins anew at {begins:%Y-%m-%d %H:%M} UTC."
