@@ -94,7 +94,10 @@ def output(operation: Operation, members: Members, cap: int | None) -> Output:
 
 
 def with_members(body: bytes, members: Members, added: Members) -> bytes:
-    """The body with these members set; all else stays as it came, to the byte where that can be."""
+    """The body with these members set; all else stays as it came, to the byte where that can be.
+
+    Raises BadRequest for a number such as 1e400, which cannot be written again.
+    """
     ends_at = body.rfind(b"}")
     if members and not added.keys() & members.keys() and json.detect_encoding(body) == "utf-8":
         return body[:ends_at] + b"," + _dumped(added)[1:] + body[ends_at + 1 :]
@@ -102,7 +105,10 @@ def with_members(body: bytes, members: Members, added: Members) -> bytes:
 
 
 def _dumped(members: Members) -> bytes:
-    return json.dumps(members, separators=(",", ":")).encode()
+    try:
+        return json.dumps(members, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError:
+        raise BadRequest("A number in the request body is too large.") from None
 
 
 def _exceeded(field: str, cap: int, answers: int) -> BadRequest:

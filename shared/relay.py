@@ -86,7 +86,11 @@ class Relay:
                 if events := self._stream.feed(chunk):
                     yield events
             last = self._stream.finish()
-            await self._meter.settle(self._usage())
+            if self._stream.has_error():
+                self._log.error = "upstream_error"
+                await self._meter.settle(self._usage(), UPSTREAM_ERRORS)
+            else:
+                await self._meter.settle(self._usage())
             yield last
             with suppress(StreamCut):  # read to its end, the connection can serve another call
                 await self._reply.next_chunk(_END_WITHIN_S)

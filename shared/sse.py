@@ -18,7 +18,7 @@ _LAST = _DONE + b"\n\n"
 _ERROR = b'data: {"error"'
 # Never part of an answer's text, where the quotation marks are escaped.
 _REASON = re.compile(rb'"finish_reason":\s*"')
-_NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null|(?<=\{)\s*"usage"\s*:\s*null\s*,')
+_NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null|(?<=\{)\s*"usage"\s*:\s*null\s*,\s*')
 _CONTENT = re.compile(rb'"(?:content|arguments|refusal)":\s*"((?:[^"\\]|\\.)+)"')
 
 
@@ -81,6 +81,10 @@ class EventStream:
             return (_without_usage(rest) if self._hide_usage else rest) + _LAST
         raise StreamCut("Azure OpenAI's stream ended before the answer was complete. Try again.")
 
+    def has_error(self) -> bool:
+        """Whether the upstream has sent an error in place of the rest of its answer."""
+        return b"\n\n" + _ERROR in b"\n\n" + b"".join(self._latest) + self._rest
+
     def usage(self) -> Usage | None:
         """What the upstream has reported to have used, at the end of its stream."""
         return usage.find(b"".join(self._latest) + self._rest)
@@ -90,12 +94,15 @@ class EventStream:
 
         Events differ in little but their content, so the latest ones tell how much of each is not.
         """
-        latest = b"".join(self._latest)
-        count = latest.count(b"\n\n")
-        if not count:
-            return 0, 0
-        content = sum(len(text) for text in _CONTENT.findall(latest))
-        around = (len(latest) - content) / count
+        events = [
+            (len(event) + 2, sum(map(len, found)))
+            for event in b"".join(self._latest).split(b"\n\n")
+            if (found := _CONTENT.findall(event))
+        ]
+        if not events:
+            return 0, self._count
+        content = sum(length for _, length in events)
+        around = (sum(length for length, _ in events) - content) / len(events)
         return max(content, round(self._size - around * self._count)), self._count
 
     def _without_prelude(self, events: bytes) -> bytes:
