@@ -11,6 +11,8 @@ from shared.settings import Settings
 
 # A code that no event can have: too short. Asking for it is a read of the store all the same.
 _PROBE = "probe"
+# Calls that have used nothing, such as refused ones, are counted without haste.
+_UNUSED_STORED_WITHIN_S = 1.0
 
 
 class App:
@@ -18,8 +20,6 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         # Imported at the first request, so that the platform can index the functions sooner.
-        from azure.core.pipeline.transport import AioHttpTransport
-
         from shared.credentials import BearerToken, credential
         from shared.events import Events
         from shared.ledger import Ledger
@@ -33,15 +33,15 @@ class App:
 
         model_map = ModelMap.parse(settings.model_map)
         self._session = open_session(settings)
-        transport = AioHttpTransport(session=self._session, session_owner=False)
-        self._tables = Tables(settings.storage, transport)
+        self._tables = Tables(settings.storage, self._session)
         token = None if settings.api_key else BearerToken(credential())
         self.settings = settings
         self.events = EventCache(Events(self._tables).get, time.monotonic)
         self.admission = Admission(self.events, Attempts(time.monotonic))
         self._quotas = Quotas(QuotaTable(self._tables), time.monotonic, time.time)
-        self._ledger = Ledger(UsageTable(self._tables), time.time, settings.usage_delay_s)
         is_strict = not settings.usage_delay_s
+        delay_s = settings.usage_delay_s or _UNUSED_STORED_WITHIN_S
+        self._ledger = Ledger(UsageTable(self._tables), time.time, delay_s)
         self.metering = Metering(self._quotas, self._ledger, time.time, is_strict=is_strict)
         upstream = Upstream(settings, self._session, token)
         self.proxy = Proxy(settings, model_map, upstream, self.metering)

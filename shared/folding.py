@@ -59,7 +59,7 @@ class Folding:
     async def _fold_batch(self, batch: list[Row]) -> None:
         partition = decode_key(batch[0]["PartitionKey"])
         names = {name: batch[0][name] for name in ("Day", "Attendee", "Model", "Operation")}
-        key = "/".join(("day", names["Attendee"], names["Model"], names["Operation"]))
+        key = f"day/{records_of('', batch[0])[0].key.group}"
         try:
             before, etag = await self._tables.get_with_etag(TABLE, partition, key)
         except RowNotFound:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import Counter as Tally
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -20,8 +21,8 @@ class Ledger:
     """Adds up calls per event, hour, attendee, model and operation, and never loses one it has taken.
 
     The rows are this instance's own and hold totals, so nobody contends and a repeated write
-    changes nothing. One batch is on its way at a time, and what is added meanwhile shares the
-    next. `now` is the time of day in Unix seconds, `delay_s` how long an addition may wait for company.
+    changes nothing. One batch is on its way at a time; what is added meanwhile shares the next, and
+    waits at most `delay_s` for company if nobody asks for it. `now` is the time of day in Unix s.
     """
 
     def __init__(self, table: UsageTable, now: Callable[[], float], delay_s: float) -> None:
@@ -32,27 +33,30 @@ class Ledger:
         self._totals: dict[Key, Tally[str]] = {}
         self._unstored: set[Key] = set()
         self._next_batch: asyncio.Future[None] | None = None
+        self._is_wanted = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._latest_hour = datetime.fromtimestamp(0, UTC)
         self.is_failing = False
 
-    def add(
-        self, code: str, attendee: str, model: str, operation: str, counts: Counts
-    ) -> asyncio.Future[None]:
-        """Count a call. The future is done when that is stored, or has failed to be for now."""
+    def add(self, code: str, attendee: str, model: str, operation: str, counts: Counts) -> None:
+        """Count a call."""
         key = Key(code, self._hour(), attendee, model, operation)
         self._totals.setdefault(key, Tally()).update(counts)
         self._unstored.add(key)
-        if self._next_batch is None:
-            self._next_batch = asyncio.get_running_loop().create_future()
-        batch = self._next_batch
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_all())
-        return batch
+
+    def stored(self) -> asyncio.Future[None]:
+        """Store now what has been added; done when that is so, or has failed for now."""
+        if self._next_batch is None:
+            self._next_batch = asyncio.get_running_loop().create_future()
+        self._is_wanted.set()
+        return self._next_batch
 
     async def close(self) -> None:
         """Store what is not stored yet, if the store can be reached."""
         self._delay_s = 0
+        self._is_wanted.set()
         if self._writer:
             await asyncio.wait([self._writer], timeout=_CLOSE_WITHIN_S)
             self._writer.cancel()
@@ -66,14 +70,16 @@ class Ledger:
 
     async def _write_all(self) -> None:
         while self._unstored:
-            if self._delay_s:
-                await asyncio.sleep(self._delay_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._delay_s):
+                    await self._is_wanted.wait()
             await self._write_batch()
             if self.is_failing:
                 await asyncio.sleep(_AGAIN_AFTER_S)
 
     async def _write_batch(self) -> None:
         """Store all that has been added so far, and tell those who wait for it."""
+        self._is_wanted.clear()
         batch, self._next_batch = self._next_batch, None
         keys, self._unstored = self._unstored, set()
         by_partition: dict[str, list[Key]] = {}

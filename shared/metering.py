@@ -49,9 +49,7 @@ class Metering:
         for place, charges in _needs(caller, None, Need(0, 0), self.now()):
             if charges:
                 account = await self.quotas.look(place)
-                found += [
-                    caps.standing(charge, account.left(charge), self.now()) for charge in charges
-                ]
+                found += [caps.standing(charge, account.left(charge)) for charge in charges]
         return found
 
 
@@ -106,9 +104,9 @@ class Meter:
         pending: list[asyncio.Future[None]] = [
             *quotas.settle(self._reservation, requests=1, tokens=usage.total)
         ]
-        stored = self._count(usage, error)
+        self._count(usage, error)
         if self._metering.is_strict and not ledger.is_failing:
-            pending.append(stored)
+            pending.append(ledger.stored())
         return pending
 
     def fail(self, error: BaseException) -> None:
@@ -153,7 +151,7 @@ class Meter:
             self._metering.quotas.settle(self._reservation, requests=0, tokens=0)
             self._count(Usage(), error)
 
-    def _count(self, usage: Usage, error: str) -> "asyncio.Future[None]":
+    def _count(self, usage: Usage, error: str) -> None:
         event, log = self._caller.event, self._log
         counts = {
             "Requests": 1,
@@ -168,9 +166,7 @@ class Meter:
         if error:
             counts[error] = 1
         attendee = self._caller.attendee if event.store_names else self._caller.pseudonym
-        return self._metering.ledger.add(
-            event.code, attendee, log.model, self._operation.name, counts
-        )
+        self._metering.ledger.add(event.code, attendee, log.model, self._operation.name, counts)
 
     def _prompt_estimate(self) -> int:
         return tokens.prompt(self._members, self._operation.prompt_fields)

@@ -93,6 +93,7 @@ class Quotas:
         self._now = now
         self._instance = uuid4().hex[:12]
         self._writes = 0
+        self._is_down = False
         self._failed_at = float("-inf")
         self._held: dict[Place, _Held] = {}
         self._sweeper: asyncio.Task[None] | None = None
@@ -235,12 +236,16 @@ class Quotas:
 
     async def _read(self, held: _Held) -> None:
         if self._clock() - self._failed_at < _DOWN_S:
-            raise EventStoreUnavailable  # those who wait in turn do not all try in vain
+            raise EventStoreUnavailable
+        if self._is_down:
+            self._failed_at = self._clock()  # one tries whether it is back, the others do not wait
         try:
             counters, writer, etag = await self._table.read(held.place)
         except EventStoreUnavailable:
+            self._is_down = True
             self._failed_at = self._clock()
             raise
+        self._is_down, self._failed_at = False, float("-inf")
         held.account.seen(counters, is_our_write=writer == held.writer)
         if etag == held.etag:
             held.is_contended = False

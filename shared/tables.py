@@ -1,12 +1,13 @@
 """Rows of Azure Table Storage; the only user of azure-data-tables."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.data.tables import EdmType, EntityProperty, UpdateMode
 from azure.data.tables.aio import TableClient, TableServiceClient
 
@@ -15,18 +16,14 @@ from shared.errors import ConfigurationError, EventStoreUnavailable
 from shared.settings import Storage
 
 if TYPE_CHECKING:
+    from aiohttp import ClientSession
     from azure.core.credentials_async import AsyncTokenCredential
-    from azure.core.pipeline.transport import AsyncHttpTransport
 
 Row = dict[str, Any]
 
 # A caller is waiting: a store that does not answer quickly counts as down.
-_LIMITS = {
-    "connection_timeout": 2,
-    "read_timeout": 4,
-    "retry_total": 1,
-    "retry_backoff_factor": 0.1,
-}
+_TIMEOUTS_S = {"connection_timeout": 2, "read_timeout": 2}
+_RETRIES = {"retry_total": 1, "retry_backoff_factor": 0.1}
 
 
 # The most that one transaction takes, all in one partition.
@@ -67,18 +64,16 @@ def plain(row: Row) -> Row:
 
 
 class Tables:
-    """One connection to the store, for the whole process and bound to the running loop.
+    """The connection to the store, for the whole process and bound to the running loop.
 
+    It goes through `session` if one is given, which is not closed here.
     Every method raises EventStoreUnavailable if the store cannot be reached or refuses to answer,
     and ConfigurationError if it refuses the app itself.
     """
 
-    def __init__(
-        self, storage: Storage, transport: "AsyncHttpTransport[Any, Any] | None" = None
-    ) -> None:
-        options: dict[str, Any] = dict(_LIMITS)
-        if transport:
-            options["transport"] = transport
+    def __init__(self, storage: Storage, session: "ClientSession | None" = None) -> None:
+        transport = AioHttpTransport(session=session, session_owner=session is None, **_TIMEOUTS_S)
+        options = {"transport": transport, **_RETRIES}
         self._credential = None if storage.connection_string else credential(storage.client_id)
         try:
             self._service = _connect(storage, self._credential, options)
@@ -158,18 +153,23 @@ class Tables:
 
         At most TRANSACTION_ROWS.
         """
-        mode = {"mode": UpdateMode.REPLACE}
-        written = [
-            ("upsert", _entity(partition, row, values), mode) for row, values in rows.items()
-        ]
+        entities = [_entity(partition, row, values) for row, values in rows.items()]
         with _translated():
             try:
-                await self._client(table).submit_transaction(written)
+                await self._upsert(table, entities)
             except HttpResponseError as error:
                 if error.status_code != HTTPStatus.NOT_FOUND:
                     raise
                 await self._service.create_table_if_not_exists(table)
-                await self._client(table).submit_transaction(written)
+                await self._upsert(table, entities)
+
+    async def _upsert(self, table: str, entities: Sequence[Row]) -> None:
+        mode = UpdateMode.REPLACE
+        if len(entities) == 1:  # much cheaper than a transaction
+            await self._client(table).upsert_entity(entities[0], mode=mode)
+        else:
+            written = [("upsert", entity, {"mode": mode}) for entity in entities]
+            await self._client(table).submit_transaction(written)
 
     async def merge_rows(
         self, table: str, partition: str, row: str, values: Row, etag: str, others: Iterable[str]

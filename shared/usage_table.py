@@ -8,6 +8,7 @@ with the totals of its hours, per attendee, model and operation.
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import NamedTuple
 
 from shared.tables import Row, Tables, plain
@@ -43,6 +44,12 @@ class Key(NamedTuple):
     @property
     def partition(self) -> str:
         return f"{self.code}/{self.hour:%Y-%m-%d}"
+
+    @property
+    def group(self) -> str:
+        """What the key has besides its hour, as a part of a RowKey, where names may be too long."""
+        names = json.dumps([self.attendee, self.model, self.operation])
+        return blake2b(names.encode(), digest_size=12).hexdigest()
 
     @property
     def columns(self) -> dict[str, str]:
@@ -107,7 +114,7 @@ def records_of(code: str, row: Row) -> list[Record]:
 
 
 def _row_key(key: Key, instance: str) -> str:
-    return f"{key.hour:%H}/{key.attendee}/{key.model}/{key.operation}/{instance}"
+    return f"{key.hour:%H}/{key.group}/{instance}"
 
 
 def _columns(record: Record, instance: str) -> Row:
