@@ -13,7 +13,7 @@ DAY_S = 86_400
 MINUTE_S = 60
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cap:
     """One kind of cap. `name` is a member of Event, `column` its column in the tables.
 

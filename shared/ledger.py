@@ -14,6 +14,7 @@ from shared.usage_table import Counts, Key, Record, UsageTable
 
 _AGAIN_AFTER_S = 1.0
 _CLOSE_WITHIN_S = 5.0
+_HOUR_S = 3600
 _logger = logging.getLogger("gateway")
 
 
@@ -35,13 +36,16 @@ class Ledger:
         self._next_batch: asyncio.Future[None] | None = None
         self._is_wanted = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
-        self._latest_hour = datetime.fromtimestamp(0, UTC)
+        self._hour = datetime.fromtimestamp(0, UTC)
+        self._hour_ends_at = 0.0
         self.is_failing = False
 
     def add(self, code: str, attendee: str, model: str, operation: str, counts: Counts) -> None:
         """Count a call."""
-        key = Key(code, self._hour(), attendee, model, operation)
-        self._totals.setdefault(key, Tally()).update(counts)
+        key = Key(code, self._current_hour(), attendee, model, operation)
+        totals = self._totals.setdefault(key, Tally())
+        for name, count in counts.items():
+            totals[name] += count
         self._unstored.add(key)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_all())
@@ -61,12 +65,14 @@ class Ledger:
             await asyncio.wait([self._writer], timeout=_CLOSE_WITHIN_S)
             self._writer.cancel()
 
-    def _hour(self) -> datetime:
+    def _current_hour(self) -> datetime:
         """The hour to count in. It never goes back: the totals of past hours are no longer here."""
-        now = datetime.fromtimestamp(self._now(), UTC).replace(minute=0, second=0, microsecond=0)
-        if now > self._latest_hour:
-            self._latest_hour = now
-        return self._latest_hour
+        now = self._now()
+        if now >= self._hour_ends_at:
+            began_at = now // _HOUR_S * _HOUR_S
+            self._hour = datetime.fromtimestamp(began_at, UTC)
+            self._hour_ends_at = began_at + _HOUR_S
+        return self._hour
 
     async def _write_all(self) -> None:
         while self._unstored:
@@ -109,7 +115,7 @@ class Ledger:
         return False
 
     def _forget_past_hours(self) -> None:
-        past = [key for key in self._totals if key.hour < self._latest_hour]
+        past = [key for key in self._totals if key.hour < self._hour]
         for key in past:
             if key not in self._unstored:
                 del self._totals[key]

@@ -134,9 +134,11 @@ class Meter:
 
     def rate_limits(self, upstream: Iterable[tuple[bytes, bytes]] = ()) -> dict[str, str]:
         """The headers that tell where the tightest caps stand, unless the upstream's own are tighter."""
-        found = dict(upstream)
         headers: dict[str, str] = {}
         standing = self._metering.quotas.standing(self._needs)
+        if not standing:
+            return headers
+        found = dict(upstream)
         for kind in ("requests", "tokens"):
             of_kind = [item for item in standing if item[0].cap.counts == kind]
             if of_kind:

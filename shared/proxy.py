@@ -137,6 +137,8 @@ async def _whole(reply: "Reply", call: Call, meter: Meter, *, stream_wanted: boo
 def _with_rate_limits(headers: RawHeaders, meter: Meter) -> RawHeaders:
     """The headers of an answer, with ours in place of the upstream's where a cap of ours is tighter."""
     ours = {name.encode(): value.encode() for name, value in meter.rate_limits(headers).items()}
+    if not ours:
+        return headers
     return [header for header in headers if header[0] not in ours] + list(ours.items())
 
 

@@ -16,7 +16,6 @@ from shared.errors import ConfigurationError, EventStoreUnavailable
 from shared.settings import Storage
 
 if TYPE_CHECKING:
-    from aiohttp import ClientSession
     from azure.core.credentials_async import AsyncTokenCredential
 
 Row = dict[str, Any]
@@ -66,12 +65,12 @@ def plain(row: Row) -> Row:
 class Tables:
     """The connection to the store, for the whole process and bound to the running loop.
 
-    It goes through `session` if one is given, which is not closed here.
+    It goes through `session`, one of aiohttp, if that is given; then it is not closed here.
     Every method raises EventStoreUnavailable if the store cannot be reached or refuses to answer,
     and ConfigurationError if it refuses the app itself.
     """
 
-    def __init__(self, storage: Storage, session: "ClientSession | None" = None) -> None:
+    def __init__(self, storage: Storage, session: Any = None) -> None:
         transport = AioHttpTransport(session=session, session_owner=session is None, **_TIMEOUTS_S)
         options = {"transport": transport, **_RETRIES}
         self._credential = None if storage.connection_string else credential(storage.client_id)

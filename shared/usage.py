@@ -5,6 +5,7 @@ import re
 from typing import Any, NamedTuple
 
 # Never part of a text in the answer: there the quotation marks are escaped.
+_NAME = b'"usage"'
 _USAGE = re.compile(rb'"usage"\s*:\s*(?=\{)')
 _DECODER = json.JSONDecoder()
 _LONGEST = 4096
@@ -30,15 +31,21 @@ def find(data: bytes) -> Usage | None:
     Reads the members of chat completions and embeddings (`prompt_tokens`) and those of the
     Responses API (`input_tokens`). Only the usage is parsed, so a large answer costs little.
     """
-    for match in reversed(list(_USAGE.finditer(data))):
-        text = data[match.end() : match.end() + _LONGEST].decode(errors="replace")
-        try:
-            members, _ = _DECODER.raw_decode(text)
-        except ValueError:
-            continue
-        if usage := _read(members):
+    found = data.rfind(_NAME)
+    while found >= 0:
+        match = _USAGE.match(data, found)
+        if match and (usage := _parse(data[match.end() : match.end() + _LONGEST])):
             return usage
+        found = data.rfind(_NAME, 0, found)
     return None
+
+
+def _parse(text: bytes) -> Usage | None:
+    try:
+        members, _ = _DECODER.raw_decode(text.decode(errors="replace"))
+    except ValueError:
+        return None
+    return _read(members)
 
 
 def _read(members: dict[str, Any]) -> Usage | None:

@@ -6,7 +6,7 @@ with the totals of its hours, per attendee, model and operation.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import NamedTuple
@@ -88,10 +88,25 @@ class UsageTable:
         from_hour = (
             since.astimezone(UTC).replace(minute=0, second=0, microsecond=0) if since else None
         )
-        async for row in self._tables.rows(TABLE, first, f"{code}/~"):
-            for record in records_of(code, plain(row)):
+        for row in await self._consistent_rows(first, f"{code}/~"):
+            for record in records_of(code, row):
                 if from_hour is None or record.key.hour >= from_hour:
                     yield record
+
+    async def _consistent_rows(self, first: str, last: str) -> list[Row]:
+        """The rows of these partitions, read again if some were folded in the meantime.
+
+        The store sends them in pages, and a folded row after those that go into it.
+        """
+        folded = _folded(await self._rows(first, last, where="Hours ge ''"))
+        while True:
+            rows = await self._rows(first, last)
+            before, folded = folded, _folded(rows)
+            if before == folded:
+                return rows
+
+    async def _rows(self, first: str, last: str, where: str = "") -> list[Row]:
+        return [plain(row) async for row in self._tables.rows(TABLE, first, last, where)]
 
     async def remove(self, code: str) -> None:
         """Forget what was used in an event."""
@@ -111,6 +126,10 @@ def records_of(code: str, row: Row) -> list[Record]:
         Record(Key(code, day.replace(hour=int(hour)), *names), counts)
         for hour, counts in hours.items()
     ]
+
+
+def _folded(rows: Iterable[Row]) -> dict[tuple[str, str], str]:
+    return {(row["PartitionKey"], row["RowKey"]): row["Hours"] for row in rows if "Hours" in row}
 
 
 def _row_key(key: Key, instance: str) -> str:
