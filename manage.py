@@ -1,14 +1,14 @@
 """The organiser's command line.
 
     python manage.py events add|list|show|set|enable|disable|remove
+    python manage.py resources add|list|set|remove|check
     python manage.py usage CODE
 
 It takes the app's own settings, from the environment and local.settings.json; without any, the Azurite of
 `make run`. Every error is one line on stderr; the exit code is 2 for wrong input or settings, 1 if the
-store cannot be reached.
+store cannot be reached or a check has failed.
 """
 
-import asyncio
 import io
 import logging
 import os
@@ -22,16 +22,17 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from local import display, options, usage_display, usage_report
-from local.environment import read_local_settings, use_azurite_by_default
+from local import display, options, resource_commands, usage_display, usage_report
+from local.display import complain
 from local.options import wrong
+from local.store import with_tables
 from local.usage_report import By
 from shared.errors import ConfigurationError, EventStoreUnavailable
 from shared.events import Events
 from shared.model_map import ModelMap
 from shared.models import Event
 from shared.quota_table import QuotaTable
-from shared.settings import storage_from_environ
+from shared.resources import Resources
 from shared.tables import RowExists, RowNotFound, Tables
 from shared.usage_table import Record, UsageTable
 
@@ -39,6 +40,7 @@ T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="What an organiser does.")
 events = typer.Typer(no_args_is_help=True, help="Events: who may call, when, and how much.")
 app.add_typer(events, name="events")
+app.add_typer(resource_commands.app, name="resources")
 
 
 def _event(members: dict[str, Any]) -> Event:
@@ -74,6 +76,7 @@ def add(
     token_budget: options.TokenBudget = None,
     fail_open: options.FailOpen = None,
     store_names: options.StoreNames = None,
+    resume_streams: options.ResumeStreams = None,
     models: options.Models = None,
     url: options.Url = None,
     url_text: options.Text = None,
@@ -134,6 +137,7 @@ def change(
     token_budget: options.TokenBudget = None,
     fail_open: options.FailOpen = None,
     store_names: options.StoreNames = None,
+    resume_streams: options.ResumeStreams = None,
     models: options.Models = None,
     all_models: options.AllModels = False,
     url: options.Url = None,
@@ -178,7 +182,7 @@ def remove(code: options.Code, yes: options.Yes = False, as_json: options.AsJson
         _in_store(_get, code)
     if not yes:
         typer.confirm(f"Remove {code} for good?", abort=True, err=True)
-    _with_tables(lambda tables: _remove(tables, code))
+    with_tables(lambda tables: _remove(tables, code))
     display.print_out({"code": code, "removed": True}, f"Removed {code}.", as_json)
 
 
@@ -194,7 +198,7 @@ def usage(
     if as_json and as_csv:
         wrong("one of them at a time", "--json / --csv")
     begin = options.first_hour(since)
-    budget, records = _with_tables(lambda tables: _used(tables, code, begin))
+    budget, records = with_tables(lambda tables: _used(tables, code, begin))
     report = usage_report.summed(code, records, by, begin)
     if as_csv:
         return usage_display.print_csv(report)
@@ -203,23 +207,7 @@ def usage(
 
 def _in_store(work: Callable[..., Awaitable[T]], *arguments: object) -> T:
     """What `work` returns for the store's events, on a connection of its own, and these arguments."""
-    return _with_tables(lambda tables: work(Events(tables), *arguments))
-
-
-def _with_tables(work: Callable[[Tables], Awaitable[T]]) -> T:
-    async def connected() -> T:
-        tables = Tables(storage_from_environ())
-        try:
-            return await work(tables)
-        finally:
-            await tables.close()
-
-    try:
-        read_local_settings()
-    except (OSError, ValueError, AttributeError):
-        raise ConfigurationError("local.settings.json is not readable as JSON.") from None
-    use_azurite_by_default()
-    return asyncio.run(connected())
+    return with_tables(lambda tables: work(Events(tables), *arguments))
 
 
 async def _all(store: Events) -> list[Event]:
@@ -254,21 +242,21 @@ async def _change(store: Events, code: str, changes: dict[str, Any]) -> Event:
     return event
 
 
-def _complain(message: str) -> None:
-    if message:
-        sys.stderr.write(" ".join(message.split()) + "\n")
-
-
 def _warn_of_unserved(models: Sequence[str]) -> None:
-    """Say which of these names AZURE_OPENAI_MODEL_MAP does not serve, if it is set."""
+    """Say which of these names no resource serves, if AZURE_OPENAI_MODEL_MAP is here to be asked."""
     written = os.environ.get("AZURE_OPENAI_MODEL_MAP", "").strip()
     try:
-        served = ModelMap.parse(written or "any")
+        maps = [ModelMap.parse(written or "any")]
     except ConfigurationError as error:
-        return _complain(f"Warning: {error.message}")
-    missing = ", ".join(name for name in models if not served.find(name))
+        return complain(f"Warning: {error.message}")
+    if all(maps[0].find(name) for name in models):
+        return
+    resources, _ = with_tables(lambda tables: Resources(tables).readable())
+    maps += [ModelMap.parse(each.model_map, kind=each.kind) for each in resources if each.active]
+    missing = [name for name in models if not any(served.find(name) for served in maps)]
+    who = "no resource serves" if resources else "AZURE_OPENAI_MODEL_MAP does not serve"
     if missing:
-        _complain(f"Warning: AZURE_OPENAI_MODEL_MAP does not serve {missing}.")
+        complain(f"Warning: {who} {', '.join(missing)}.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -281,7 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(app(arguments, prog_name="manage.py", standalone_mode=False) or 0)
     except EventStoreUnavailable:
-        _complain(
+        complain(
             "The event store cannot be reached: check EVENT_STORAGE and the sign-in (az login); "
             "without EVENT_STORAGE it is the Azurite that make run starts."
         )
@@ -289,13 +277,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.Abort:
         return 1
     except RowExists:
-        _complain("This code is taken: choose another one, or change its event with events set.")
+        complain("This code is taken: choose another one, or change its event with events set.")
     except RowNotFound:
-        _complain("The event has been removed in the meantime.")
+        complain("It has been removed in the meantime.")
     except ConfigurationError as error:
-        _complain(error.message)
+        complain(error.message)
     except typer.TyperException as error:
-        _complain(error.format_message())  # empty if it has shown the help, for want of arguments
+        complain(error.format_message())  # empty if it has shown the help, for want of arguments
     return 2
 
 

@@ -35,12 +35,12 @@ def _read_options() -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=50_000, help="served to measure memory")
     parser.add_argument("--imports", type=int, default=7, help="fresh interpreters of each kind")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
-    parser.add_argument("--quick", action="store_true", help="half a minute: does it still run?")
+    parser.add_argument("--quick", action="store_true", help="some seconds: does it still run?")
     options = parser.parse_args()
     if options.requests < 2 * memory.FEW:
         parser.error(f"--requests: at least {2 * memory.FEW}")
     if options.quick:
-        options.rounds, options.seconds, options.imports = 2, 0.5, 1
+        options.rounds, options.seconds, options.imports = 1, 0.3, 1
         options.requests = 2 * memory.FEW
     return options
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
-from benchmarks import caps
+from benchmarks import caps, resources
 from benchmarks.figures import TITLES, Goal, added_ms, number, ratio_with_range, row
 from benchmarks.memory import FEW, Memory
 from benchmarks.scenarios import SCENARIOS, Results
@@ -32,6 +33,7 @@ class Report:
             *self._rates(burst_1, "event", 0.8),
             *self._rates(burst_16, "event", 0.8),
             *caps.goals(self.results),
+            *resources.goals(self.results),
             Goal(f"import of {APP} / {EXTENSION}", self.startup.ratio, 1.6),
             # Allocators keep a little more as time goes by; a leak of 60 bytes a request shows.
             Goal(
@@ -53,7 +55,8 @@ class Report:
         return Goal(text, ratio.median, bound, is_floor)
 
     def text(self) -> str:
-        lines = (*self._table(), *caps.table(self.results), *self._rest(), *self._goal_lines(), "")
+        parts = (caps.table(self.results), resources.table(self.results))
+        lines = (*self._table(), *chain(*parts), *self._rest(), *self._goal_lines(), "")
         return "\n".join(lines)
 
     def _table(self) -> Iterator[str]:
@@ -111,6 +114,7 @@ class Report:
                 for scenario in SCENARIOS
             },
             "caps": caps.document(self.results),
+            "resources": resources.document(self.results),
             "startup": asdict(self.startup),
             "memory": {**asdict(self.memory), "ratio": self.memory.ratio},
             "targets": [{**asdict(goal), "is_met": goal.is_met} for goal in self.goals()],

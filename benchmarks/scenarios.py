@@ -13,6 +13,7 @@ from benchmarks.servers import (
     STRICT,
     STRICT_CAPPED,
     TELLS_CPU_TIMES,
+    TWO_RESOURCES,
     Servers,
     Target,
 )
@@ -78,7 +79,10 @@ CAPS_SCENARIOS = (
     Scenario("caps, 1 connection", 1, _OPEN_ENDED, _PLAIN_FIGURES, _GATEWAYS),
     Scenario("caps, 16 connections", 16, _OPEN_ENDED, _PLAIN_FIGURES, _GATEWAYS),
 )
-_ALL = (*SCENARIOS, *CAPS_SCENARIOS)
+RESOURCES_SCENARIO = Scenario(
+    "two resources, 16 connections", 16, PLAIN, _PLAIN_FIGURES, (GATEWAY, TWO_RESOURCES)
+)
+_ALL = (*SCENARIOS, *CAPS_SCENARIOS, RESOURCES_SCENARIO)
 
 
 class Results:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,8 @@ from typing import IO
 
 from benchmarks.load import Job, WrongAnswer
 from shared.events import Events
-from shared.models import Event
+from shared.models import Event, Resource
+from shared.resources import Resources
 from shared.settings import storage_from_environ
 from shared.tables import Tables
 
@@ -27,6 +28,8 @@ _MODEL = "gpt-4o"
 DIRECT, PASSTHROUGH, GATEWAY = "direct", "pass-through", "gateway"
 # The same gateway for an event with all caps, and the gateway with a strict ledger for both events.
 CAPPED, STRICT, STRICT_CAPPED = "all caps", "strict", "strict, all caps"
+# The gateway where two resources serve the model.
+TWO_RESOURCES = "two resources"
 RELAXED_DELAY_S = 1
 _EVENT, _EVENT_WITH_CAPS = "benchmark", "benchmark-caps"
 # None is ever reached; what is measured is the counting.
@@ -119,6 +122,9 @@ def all_running() -> Iterator[Servers]:
             stack.enter_context(_gateway(storage, upstream, delay_s))
             for delay_s in (RELAXED_DELAY_S, 0)
         )
+        two = stack.enter_context(
+            _gateway(stack.enter_context(_store(_second(upstream))), upstream, RELAXED_DELAY_S)
+        )
         load = stack.enter_context(_process([*_PYTHON, "benchmarks.load"], core=_LOAD_CORE))
         chat = "/chat/completions"
         targets = (
@@ -126,6 +132,7 @@ def all_running() -> Iterator[Servers]:
             Target(PASSTHROUGH, passthrough, f"{passthrough.url}{chat}"),
             Target(GATEWAY, relaxed, f"{relaxed.url}/api/v1{chat}"),
             Target(CAPPED, relaxed, f"{relaxed.url}/api/v1{chat}", f"{_EVENT_WITH_CAPS}/load"),
+            Target(TWO_RESOURCES, two, f"{two.url}/api/v1{chat}"),
             Target(STRICT, strict, f"{strict.url}/api/v1{chat}"),
             Target(STRICT_CAPPED, strict, f"{strict.url}/api/v1{chat}", f"{_EVENT_WITH_CAPS}/load"),
         )
@@ -133,8 +140,8 @@ def all_running() -> Iterator[Servers]:
 
 
 @contextmanager
-def _store() -> Iterator[str]:
-    """Azurite, in memory, with the events; its connection string."""
+def _store(*resources: Resource) -> Iterator[str]:
+    """Azurite, in memory, with the events and these resources; its connection string."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -143,18 +150,29 @@ def _store() -> Iterator[str]:
     storage = _STORAGE.format(port)
     with _process(command, core=_STORE_CORE) as process:
         _wait_for(process, r"successfully started on (\S+)")
-        asyncio.run(_add_events(storage))
+        asyncio.run(_fill(storage, resources))
         yield storage
 
 
-async def _add_events(storage: str) -> None:
+async def _fill(storage: str, resources: Iterable[Resource]) -> None:
     now = datetime.now(UTC)
     day = timedelta(days=1)
     times = {"start": now - day, "end": now + day}
     tables = Tables(storage_from_environ({"EVENT_STORAGE": storage}))
     for columns in ({"code": _EVENT}, {"code": _EVENT_WITH_CAPS, **_CAPS}):
         await Events(tables).add(Event.model_validate({**columns, **times}))
+    for resource in resources:
+        await Resources(tables).add(resource)
     await tables.close()
+
+
+def _second(upstream: Server) -> Resource:
+    return Resource(
+        name="second",
+        endpoint=upstream.url,
+        key_setting="AZURE_OPENAI_API_KEY",
+        model_map=f"{_MODEL}|{_MODEL}",
+    )
 
 
 def _gateway(storage: str, upstream: Server, usage_delay_s: int) -> AbstractContextManager[Server]:

@@ -1,4 +1,4 @@
-"""How events are shown: as tables for people, as JSON for scripts."""
+"""How events are shown: as tables for people, as JSON for scripts; complaints on stderr."""
 
 import json
 import sys
@@ -24,6 +24,10 @@ _FAILS_OPEN = {
 _STORES_NAMES = {
     True: "yes, usage is kept under attendees' names",
     False: "no, usage is kept under a hash of attendees' names",
+}
+_RESUMES = {
+    True: "yes, a stream that breaks off is continued from another deployment where that agrees",
+    False: "no, a stream that breaks off ends with an error",
 }
 _STATES = {"event_disabled": "off", "event_not_started": "not started", "event_ended": "ended"}
 _COLOURS = {"off": "red", "not started": "yellow", "ended": "dim", "open": "green"}
@@ -67,6 +71,7 @@ def _cells(event: Event) -> dict[str, str | Coloured]:
         "Caps": _caps(event) or "none",
         "Fails open": _FAILS_OPEN[event.fail_open],
         "Stores names": _STORES_NAMES[event.store_names],
+        "Resumes streams": _RESUMES[event.resume_streams],
         "Models": ", ".join(event.models) or "all",
         "URL": f"{event.url} {event.url_text}".strip() or "-",
         "Organizer": f"{event.organizer_name} {event.organizer_email}".strip() or "-",
@@ -91,6 +96,11 @@ def print_out(value: object, shown: RenderableType, as_json: bool, width: int = 
     console = Console(markup=False, emoji=False, highlight=False)
     console.width = max(console.width, width)  # long lines read better than columns of four letters
     console.print(shown)
+
+
+def complain(message: str) -> None:
+    if message:
+        sys.stderr.write(" ".join(message.split()) + "\n")
 
 
 def print_event(event: Event, as_json: bool) -> None:

@@ -4,16 +4,17 @@ import difflib
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 from unicodedata import category
 from zoneinfo import ZoneInfo
 
 import typer
+from pydantic import BaseModel
 
 from local.display import ZONES
 from local.usage_report import By
 from shared import access
-from shared.models import Event
+from shared.models import Event, Resource
 
 _CLEARED = object()  # what the word `none` stands for; an option that is left out is None
 _COUNT = "N|none"
@@ -118,11 +119,24 @@ def members(context: typer.Context) -> dict[str, Any]:
 
     One that is to be cleared is None.
     """
-    options = {name: context.params.get(name) for name in Event.model_fields}
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    given = _given(context, Event)
     zone = ZoneInfo(given.get("timezone", "UTC"))
     times = {"start", "end"} & given.keys()
     given |= {name: _moment(given[name], zone, f"--{name}") for name in times}
+    return _cleared(given)
+
+
+def resource_members(context: typer.Context) -> dict[str, Any]:
+    """The members of a resource that the command line gives; one that is to be cleared is None."""
+    return _cleared(_given(context, Resource))
+
+
+def _given(context: typer.Context, model: type[BaseModel]) -> dict[str, Any]:
+    options = {name: context.params.get(name) for name in model.model_fields}
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _cleared(given: dict[str, Any]) -> dict[str, Any]:
     return {name: None if value is _CLEARED else value for name, value in given.items()}
 
 
@@ -171,6 +185,14 @@ StoreNames = Annotated[
         "--store-names/--hash-names", help="Keep usage under attendees' names, or under a hash."
     ),
 ]
+ResumeStreams = Annotated[
+    bool | None,
+    typer.Option(
+        "--resume-streams/--no-resume-streams",
+        help="Continue a stream that breaks off from another deployment, where that repeats to the "
+        "letter what was sent.",
+    ),
+]
 Models = Annotated[MaybeStr, typer.Option(callback=_text(_NAMES, "gpt-4o,gpt-4o-mini"))]
 Text = Annotated[MaybeStr, typer.Option(callback=_text())]
 Url = Annotated[MaybeStr, typer.Option(callback=_text(_URL, "https://example.org/page"))]
@@ -190,3 +212,67 @@ Inactive = Annotated[bool, typer.Option("--inactive", help="Switched off for now
 NoMaxTokens = Annotated[bool, typer.Option("--no-max-tokens")]
 AllModels = Annotated[bool, typer.Option("--all-models")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+_ENDPOINT = typer.Option(
+    callback=_text(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", "https://NAME.openai.azure.com"),
+    metavar="URL",
+    help="https://NAME.openai.azure.com, or the base URL of an API like OpenAI's, such as "
+    "https://api.openai.com/v1.",
+)
+_MODEL_MAP = typer.Option(
+    callback=_text(".+", "'model|deployment,model|deployment'"),
+    metavar="MAP",
+    help="Which deployment serves which model: 'gpt-4o|my-gpt-4o,gpt-5|my-gpt-5;reasoning'.",
+)
+NewResource = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        callback=_text("[a-z0-9][a-z0-9-]{0,39}", "sweden-1: a-z, 0-9 and -, 40 at most"),
+    ),
+]
+NewEndpoint = Annotated[str, _ENDPOINT]
+Endpoint = Annotated[MaybeStr, _ENDPOINT]
+NewModelMap = Annotated[str, _MODEL_MAP]
+ModelMap = Annotated[MaybeStr, _MODEL_MAP]
+Kind = Annotated[
+    Literal["azure", "openai"] | None,
+    typer.Option(help="Azure OpenAI (the default), or any API like OpenAI's."),
+]
+KeySetting = Annotated[
+    MaybeStr,
+    typer.Option(
+        callback=_text(r"([A-Za-z]\w*)?", "the name of an app setting, such as SWEDEN_KEY"),
+        metavar="SETTING",
+        help="The name of the app setting with the key, never the key; '' is the app's identity "
+        "on Azure, no key elsewhere.",
+    ),
+]
+ApiVersion = Annotated[
+    MaybeStr, typer.Option(callback=_text(r"[\w.-]+", "2024-10-21"), metavar="VERSION")
+]
+Priority = Annotated[
+    int | None, typer.Option(min=0, max=1000, help="The lowest number is used first; default 1.")
+]
+Weight = Annotated[
+    int | None, typer.Option(min=1, max=1000, help="Its share among equals; default 1.")
+]
+MaxInFlight = Annotated[
+    MaybeStr,
+    typer.Option(
+        callback=_count(1, 10**6),
+        metavar=_COUNT,
+        help="Calls at once to each deployment, per instance of the app; none is no limit.",
+    ),
+]
+Active = Annotated[bool | None, typer.Option("--active/--inactive", help="Switched on or off.")]
+ResourceName = Annotated[str, typer.Argument(metavar="NAME")]
+OneResource = Annotated[MaybeStr, typer.Argument(metavar="NAME", help="Default: all that are on.")]
+AppUrl = Annotated[
+    MaybeStr,
+    typer.Option(
+        callback=_text(_URL, "https://NAME.azurewebsites.net"),
+        metavar="URL",
+        help="Ask this gateway how its deployments are.",
+    ),
+]

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from shared import access
 from shared.attempts import Attempts
 from shared.errors import EventStoreUnavailable, Forbidden, GatewayError
-from shared.event_cache import EventCache
 from shared.headers import RawHeaders
-from shared.models import Caller
+from shared.models import Caller, Event
+from shared.store_cache import StoreCache
 
 
 def utc_now() -> datetime:
@@ -19,7 +19,7 @@ class Admission:
     """Decides on a request by its headers alone, before its body is read."""
 
     def __init__(
-        self, events: EventCache, attempts: Attempts, now: Callable[[], datetime] = utc_now
+        self, events: StoreCache[Event], attempts: Attempts, now: Callable[[], datetime] = utc_now
     ) -> None:
         self._events = events
         self._attempts = attempts

@@ -1,13 +1,16 @@
 """Builds the gateway once per process, at the first request, in the loop that then runs."""
 
 import time
+from collections.abc import Mapping
 
 from shared.admission import Admission, utc_now
 from shared.attempts import Attempts
 from shared.errors import ConfigurationError, EventStoreUnavailable
-from shared.event_cache import EventCache
-from shared.model_map import ModelMap
+from shared.models import Event
+from shared.posts import Posts
+from shared.resource_cache import ResourceCache
 from shared.settings import Settings
+from shared.store_cache import StoreCache
 
 # A code that no event can have: too short. Asking for it is a read of the store all the same.
 _PROBE = "probe"
@@ -22,29 +25,36 @@ class App:
         # Imported at the first request, so that the platform can index the functions sooner.
         from shared.credentials import BearerToken, credential
         from shared.events import Events
+        from shared.failover import Failover
         from shared.ledger import Ledger
         from shared.metering import Metering
         from shared.proxy import Proxy
         from shared.quota_table import QuotaTable
         from shared.quotas import Quotas
+        from shared.resources import Resources
         from shared.tables import Tables
         from shared.upstream import Upstream, open_session
         from shared.usage_table import UsageTable
 
-        model_map = ModelMap.parse(settings.model_map)
+        self.settings = settings
+        self._posts = Posts(settings.breaker_failures)
         self._session = open_session(settings)
         self._tables = Tables(settings.storage, self._session)
-        token = None if settings.api_key else BearerToken(credential())
-        self.settings = settings
-        self.events = EventCache(Events(self._tables).get, time.monotonic)
+        self._resources = ResourceCache(
+            settings.resource, Resources(self._tables).readable, self._posts, time.monotonic
+        )
+        self.events = StoreCache[Event](Events(self._tables).get, time.monotonic)
         self.admission = Admission(self.events, Attempts(time.monotonic))
         self._quotas = Quotas(QuotaTable(self._tables), time.monotonic, time.time)
         is_strict = not settings.usage_delay_s
         delay_s = settings.usage_delay_s or _UNUSED_STORED_WITHIN_S
         self._ledger = Ledger(UsageTable(self._tables), time.time, delay_s)
         self.metering = Metering(self._quotas, self._ledger, time.time, is_strict=is_strict)
-        upstream = Upstream(settings, self._session, token)
-        self.proxy = Proxy(settings, model_map, upstream, self.metering)
+        upstream = Upstream(
+            self._session, BearerToken(credential), settings.api_key, settings.idle_timeout_s
+        )
+        failover = Failover(settings, upstream, self._posts)
+        self.proxy = Proxy(self._resources, failover, self.metering)
 
     async def fold_usage(self) -> int:
         """Fold the usage of the days that are over; returns how many rows went into others."""
@@ -59,6 +69,15 @@ class App:
         except EventStoreUnavailable:
             return False
         return not self.events.store_is_down
+
+    async def states(self) -> Mapping[str, str]:
+        """How the deployments stand that do not take calls as usual, as this instance sees them."""
+        await self._resources.catalogue()
+        return self._posts.states()
+
+    def problems(self) -> list[str]:
+        """What the organiser has to mend."""
+        return [*self._resources.problems, *self._posts.problems()]
 
     async def close(self) -> None:
         """Give back and store what is held, and close what is open; the host calls this at shutdown."""

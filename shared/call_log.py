@@ -7,13 +7,24 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pydantic_core import to_json
 
 from shared.models import Caller
 from shared.usage import Usage
 
+# The outcome of an attempt whose caller did not wait for it.
+LEFT = "caller_left"
 _FLUSH_AFTER_S = 0.05
+
+
+class Tried(NamedTuple):
+    """An attempt: on which deployment, how it ended (a status or a code), and after how many seconds."""
+
+    deployment: str
+    outcome: str | int
+    seconds: float
 
 
 @dataclass(slots=True)
@@ -29,12 +40,18 @@ class CallLog:
     deployment: str = ""
     error: str = ""
     attempts: int = 0
+    tried: list[Tried] = field(default_factory=list)
     usage: Usage = Usage()
 
     def admitted(self, caller: Caller) -> None:
         """Note the event's name, since its code is a credential, and the attendee's pseudonym."""
         self.event = caller.event.name
         self.attendee = caller.pseudonym
+
+    @property
+    def was_left(self) -> bool:
+        """Whether the caller has left while a deployment was at work."""
+        return bool(self.tried) and self.tried[-1].outcome == LEFT
 
     @property
     def ms(self) -> float:
@@ -50,6 +67,10 @@ class CallLog:
             "operation": self.operation,
             "model": self.model,
             "deployment": self.deployment,
+            "attempts": [
+                {"deployment": key, "outcome": outcome, "ms": round(seconds * 1000, 1)}
+                for key, outcome, seconds in self.tried
+            ],
             "status": status,
             "error": self.error,
             "prompt_tokens": self.usage.prompt,

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,9 @@ def credential(client_id: str | None = None) -> "AsyncTokenCredential":
 class BearerToken:
     """A token for one scope, fetched by one caller at a time and kept until five minutes before its end."""
 
-    def __init__(self, credential: "AsyncTokenCredential", scope: str = COGNITIVE_SERVICES) -> None:
+    def __init__(
+        self, credential: Callable[[], "AsyncTokenCredential"], scope: str = COGNITIVE_SERVICES
+    ) -> None:
         self._credential = credential
         self._scope = scope
         self._token = ""
@@ -47,7 +50,7 @@ class BearerToken:
             if time.time() < self._good_until:
                 return self._token
             try:
-                token = await self._credential.get_token(self._scope)
+                token = await self._credential().get_token(self._scope)
             except AzureError as error:
                 raise ConfigurationError(
                     "AZURE_OPENAI_API_KEY is not set and the app's identity has no token for "

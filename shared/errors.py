@@ -10,6 +10,7 @@ GatewayError
 ├── TooManyAttempts             429  too_many_attempts
 ├── CapExceeded                 429  rate_limit_exceeded, daily_request_cap_exceeded,
 │                                    daily_token_cap_exceeded, event_budget_exceeded
+├── UpstreamBusy                429  upstream_busy
 ├── ConfigurationError          500  configuration_error
 ├── InternalError               500  internal_error
 ├── UpstreamUnreachable         502  upstream_unreachable
@@ -110,6 +111,11 @@ class TooManyAttempts(GatewayError):
 class CapExceeded(GatewayError):
     status = 429
     code = "rate_limit_exceeded"
+
+
+class UpstreamBusy(GatewayError):
+    status = 429
+    code = "upstream_busy"
 
 
 class ConfigurationError(GatewayError):

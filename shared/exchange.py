@@ -1,7 +1,8 @@
 """What passes between the edge and the flow: a call, and its answer."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from shared.call_log import CallLog
 from shared.headers import RawHeaders
@@ -9,13 +10,21 @@ from shared.models import Caller
 from shared.operations import Operation, Target
 
 
+class Stream(Protocol):
+    """Pieces of a body as they come; to be closed on every path, also if it was never iterated."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def aclose(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Answer:
-    """What the caller gets: a whole body, or a stream that has to be closed on every path."""
+    """What the caller gets."""
 
     status: int
     headers: RawHeaders
-    body: bytes | AsyncGenerator[bytes, None]
+    body: bytes | Stream
 
 
 @dataclass(slots=True)

@@ -96,15 +96,16 @@ def output(operation: Operation, members: Members, cap: int | None) -> Output:
 def with_members(body: bytes, members: Members, added: Members) -> bytes:
     """The body with these members set; all else stays as it came, to the byte where that can be.
 
-    Raises BadRequest for a number such as 1e400, which cannot be written again.
+    Raises BadRequest as `dumped`.
     """
     ends_at = body.rfind(b"}")
     if members and not added.keys() & members.keys() and json.detect_encoding(body) == "utf-8":
-        return body[:ends_at] + b"," + _dumped(added)[1:] + body[ends_at + 1 :]
-    return _dumped({**members, **added})
+        return body[:ends_at] + b"," + dumped(added)[1:] + body[ends_at + 1 :]
+    return dumped({**members, **added})
 
 
-def _dumped(members: Members) -> bytes:
+def dumped(members: Members) -> bytes:
+    """The members as a body. Raises BadRequest for a number such as 1e400, which has no JSON."""
     try:
         return json.dumps(members, separators=(",", ":"), allow_nan=False).encode()
     except ValueError:

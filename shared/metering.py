@@ -115,7 +115,7 @@ class Meter:
         A failed call costs nothing. Of one that was left the upstream may have done all: it costs what
         was reserved, for it could otherwise be repeated without end.
         """
-        if isinstance(error, asyncio.CancelledError) and self._log.attempts:
+        if isinstance(error, asyncio.CancelledError) and self._log.was_left:
             reserved = self._reservation.tokens
             estimate = self._prompt_estimate() if reserved is None else reserved
             self.charge(Usage(estimated=estimate), CALLER_LEFT)

@@ -2,22 +2,29 @@
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from typing import Self
 
-from shared.errors import ConfigurationError, NotFound
+from shared.errors import ConfigurationError
 
 _DEPLOYMENT = re.compile(r"[A-Za-z0-9._-]+")
 _MODEL = re.compile(r"[^\s|,;]+")
+# What a deployment's model does not take is dropped from its calls: known beforehand, or learned.
+REASONING, AUTO = "reasoning", "auto"
+_FLAGS = (REASONING, AUTO)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A model name and the deployment that serves it; a bare deployment serves every model."""
+    """A model name and the deployment that serves it; a bare deployment serves every model.
+
+    `flags` say what the deployment does not take: REASONING or AUTO.
+    """
 
     model: str
     deployment: str
     is_bare: bool = False
+    flags: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,17 +34,24 @@ class ModelMap:
     entries: tuple[Entry, ...]
 
     @classmethod
-    def parse(cls, text: str) -> "ModelMap":
+    def parse(cls, text: str, where: str = "AZURE_OPENAI_MODEL_MAP", kind: str = "azure") -> Self:
         """Read `model|deployment,model|deployment`, where an entry may be a bare `deployment`.
 
-        Blanks around names do not count. Raises ConfigurationError, which says which entry is wrong
-        and how.
+        Flags may follow a deployment: `model|deployment;reasoning`. Blanks around names do not count.
+        `kind` is that of the resource: Azure's deployments have plain names. Raises
+        ConfigurationError, which says which entry of what (`where`) is wrong and how.
         """
         entries: dict[str, Entry] = {}
         for number, part in enumerate(text.split(","), start=1):
-            entry = _entry(part.strip(), number)
-            if entry.model.casefold() in entries:
-                raise _wrong(number, part, f"the model '{entry.model}' stands there twice")
+            try:
+                entry = _entry(part.strip(), kind)
+                if entry.model.casefold() in entries:
+                    raise ValueError(f"the model '{entry.model}' stands there twice")
+            except ValueError as error:
+                raise ConfigurationError(
+                    f"{where}: entry {number} ('{part.strip()}'): {error}. "
+                    "Write it as model|deployment,model|deployment."
+                ) from None
             entries[entry.model.casefold()] = entry
         return cls(tuple(entries.values()))
 
@@ -54,7 +68,7 @@ class ModelMap:
                 if key(entry.model) == wanted:
                     return entry
         bare = next((entry for entry in self.entries if entry.is_bare), None)
-        return Entry(model, bare.deployment) if bare else None
+        return replace(bare, model=model, is_bare=False) if bare else None
 
     def find_deployment(self, name: str) -> Entry | None:
         """The entry for a name in an Azure path: a model name, else a deployment of this map."""
@@ -68,20 +82,6 @@ class ModelMap:
             (entry for entry in self.entries if fits(f"{entry.model} {entry.deployment}")), None
         )
 
-    def unknown(self, model: str) -> NotFound:
-        """The refusal of a model (or, if "", of a call that names none) that nothing here serves."""
-        what = (
-            f"The model '{model}' does not exist"
-            if model
-            else "A model that fits this call does not exist"
-        )
-        return NotFound(
-            f"{what} or is not part of this event. Available: {', '.join(self.models) or 'none'}.",
-            code="model_not_found",
-            param="model",
-        )
-
-    @lru_cache(maxsize=256)  # noqa: B019 - one map lives as long as the process
     def narrow(self, models: tuple[str, ...]) -> "ModelMap":
         """Only these models, in the map's order; all of them if none is named.
 
@@ -105,30 +105,27 @@ _KEYS: tuple[Callable[[str], str], ...] = (
 
 
 def _distinct(entries: Iterable[Entry]) -> Iterable[Entry]:
-    narrowed = {entry.model.casefold(): Entry(entry.model, entry.deployment) for entry in entries}
+    narrowed = {entry.model.casefold(): replace(entry, is_bare=False) for entry in entries}
     return narrowed.values()
 
 
-def _entry(part: str, number: int) -> Entry:
-    model, separator, deployment = (side.strip() for side in part.partition("|"))
+def _entry(part: str, kind: str) -> Entry:
+    model, separator, served = (side.strip() for side in part.partition("|"))
+    deployment, *flags = (side.strip() for side in (served if separator else model).split(";"))
+    if not separator:
+        model = deployment
     if not part:
-        raise _wrong(number, part, "it is empty; look for a stray comma")
+        raise ValueError("it is empty; look for a stray comma")
     if "|" in deployment:
-        raise _wrong(number, part, "it has more than one '|'")
+        raise ValueError("it has more than one '|'")
     if separator and not model:
-        raise _wrong(number, part, "the model in front of '|' is missing")
+        raise ValueError("the model in front of '|' is missing")
     if separator and not deployment:
-        raise _wrong(number, part, "the deployment behind '|' is missing")
-    deployment = deployment or model
+        raise ValueError("the deployment behind '|' is missing")
     if not _MODEL.fullmatch(model):
-        raise _wrong(number, part, "a model name has no blanks, ',', '|' or ';'")
-    if not _DEPLOYMENT.fullmatch(deployment):
-        raise _wrong(number, part, "a deployment name has letters, digits, '.', '_' and '-' only")
-    return Entry(model, deployment, is_bare=not separator)
-
-
-def _wrong(number: int, part: str, reason: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"AZURE_OPENAI_MODEL_MAP: entry {number} ('{part.strip()}'): {reason}. "
-        "Write it as model|deployment,model|deployment."
-    )
+        raise ValueError("a model name has no blanks, ',', '|' or ';'")
+    if not (_DEPLOYMENT if kind == "azure" else _MODEL).fullmatch(deployment):
+        raise ValueError("a deployment name has letters, digits, '.', '_' and '-' only")
+    if unknown := [flag for flag in flags if flag not in _FLAGS]:
+        raise ValueError(f"there is no flag '{unknown[0]}', only {' and '.join(_FLAGS)}")
+    return Entry(model, deployment, is_bare=not separator, flags=frozenset(flags))

@@ -1,11 +1,19 @@
-"""The values that more than one module speaks of: an event, a key."""
+"""The values that more than one module speaks of: an event, a resource, a key."""
 
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 
 def _as_utc(moment: datetime) -> datetime:
@@ -34,7 +42,8 @@ class Event(BaseModel):
     attendee and UTC day; requests per minute, per attendee; tokens per minute and the token budget
     (for the event's whole life), for all attendees together. `fail_open`: calls go on uncounted while
     the store of the caps is down. `store_names`: usage is kept under attendees' names, else
-    under a hash.
+    under a hash. `resume_streams`: a stream that breaks is continued from another deployment, if that
+    says the same.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
@@ -53,12 +62,53 @@ class Event(BaseModel):
     token_budget: Count | None = Field(None, alias="TokenBudget")
     fail_open: bool = Field(False, alias="FailOpen")
     store_names: bool = Field(False, alias="StoreNames")
+    resume_streams: bool = Field(False, alias="ResumeStreams")
     models: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field((), alias="Models")
     timezone: str = Field("UTC", alias="TimeZone")
     url: str = Field("", alias="EventUrl")
     url_text: str = Field("", alias="EventUrlText")
     organizer_name: str = Field("", alias="OrganizerName")
     organizer_email: str = Field("", alias="OrganizerEmail")
+
+
+def _endpoint(value: str) -> str:
+    """An address without the slash at its end."""
+    url = urlsplit(value.strip().rstrip("/"))
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError("write it as https://NAME.openai.azure.com")
+    if url.query or url.fragment or url.username is not None:
+        raise ValueError("write it without a query, a fragment or a user")
+    return f"{url.scheme}://{url.netloc}{url.path}"
+
+
+class Resource(BaseModel):
+    """An upstream account: a row of the `resources` table, by its column names.
+
+    `kind` azure is an Azure OpenAI resource, openai any API with OpenAI's own paths, whose `endpoint`
+    is the base URL of its clients (`https://api.openai.com/v1`). `key_setting` names the app setting
+    that holds the key; without it an Azure resource is called with the app's identity, any other
+    without a key. Lower `priority` numbers are chosen first, and among equals each in proportion to its
+    `weight`. `max_in_flight` bounds the calls at once to each deployment, per instance of the app.
+    """
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+    endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(alias="Endpoint")
+    kind: Literal["azure", "openai"] = Field("azure", alias="Kind")
+    key_setting: str = Field("", alias="KeySetting", pattern=r"^\w*$")
+    model_map: str = Field(alias="ModelMap")
+    api_version: str = Field("2024-10-21", alias="ApiVersion", pattern=r"^[\w.-]+$")
+    priority: Annotated[int, Field(ge=0, le=1000)] = Field(1, alias="Priority")
+    weight: Annotated[int, Field(ge=1, le=1000)] = Field(1, alias="Weight")
+    max_in_flight: Annotated[int, Field(ge=1)] | None = Field(None, alias="MaxInFlight")
+    active: bool = Field(True, alias="Active")
+
+    @model_validator(mode="after")
+    def _has_no_path_on_azure(self) -> Self:
+        if self.kind == "azure" and urlsplit(self.endpoint).path:
+            raise ValueError("Endpoint: write it with nothing behind the host")
+        return self
 
 
 class Key(NamedTuple):

@@ -1,15 +1,15 @@
 """What the gateway answers by itself: models, the caller's event, its health, and what it is."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from shared.caps import Standing
+from shared.catalogue import Catalogue, Served
 from shared.exchange import Answer
-from shared.model_map import Entry, ModelMap
 from shared.models import Caller
 
 VERSION = "0.1.0"
@@ -21,20 +21,20 @@ def json_answer(content: Mapping[str, Any], status: int = 200) -> Answer:
     return Answer(status, [(b"content-type", b"application/json")], body)
 
 
-def models(available: ModelMap) -> Answer:
+def models(available: Catalogue) -> Answer:
     """OpenAI's list of models: those the caller's event allows."""
     return json_answer({"object": "list", "data": [_model(name) for name in available.models]})
 
 
-def model(available: ModelMap, name: str) -> Answer:
+def model(available: Catalogue, name: str) -> Answer:
     """One model. Raises NotFound if the event does not have it."""
-    entry = available.find_deployment(name)
-    if entry is None:
+    served = available.find_deployment(name)
+    if served is None:
         raise available.unknown(name)
-    return json_answer(_model(entry.model))
+    return json_answer(_model(served.model))
 
 
-def info(default: Entry | None) -> Answer:
+def info(default: Served | None) -> Answer:
     """What the Azure AI Inference clients ask for with `get_model_info`: the default chat model."""
     return json_answer(
         {
@@ -45,7 +45,7 @@ def info(default: Entry | None) -> Answer:
     )
 
 
-def event(caller: Caller, available: ModelMap, standings: Iterable[Standing]) -> Answer:
+def event(caller: Caller, available: Catalogue, standings: Iterable[Standing]) -> Answer:
     """What the caller's event allows, and what is left of it.
 
     Times are ISO 8601 in UTC. `max_tokens` is per request; the caps that the event has are under
@@ -71,14 +71,27 @@ def event(caller: Caller, available: ModelMap, standings: Iterable[Standing]) ->
     )
 
 
-def health(problem: str, store_is_down: bool) -> Answer:
-    """`ok`; `degraded` while the event store is down; `misconfigured`, with the problem, and 503."""
-    if problem:
-        content = {"status": "misconfigured", "version": VERSION, "problem": problem}
-        return json_answer(content, 503)
-    store = "unavailable" if store_is_down else "ok"
-    status = "degraded" if store_is_down else "ok"
-    return json_answer({"status": status, "version": VERSION, "event_store": store})
+def health(store_is_down: bool, states: Mapping[str, str], problems: Sequence[str]) -> Answer:
+    """`ok`, or `degraded` while the event store is down or not all deployments take calls.
+
+    `states` are those of the deployments that do not, as this instance sees them.
+    """
+    return json_answer(
+        {
+            "status": "degraded" if store_is_down or states or problems else "ok",
+            "version": VERSION,
+            "event_store": "unavailable" if store_is_down else "ok",
+            "deployments": states,
+            "problems": problems,
+        }
+    )
+
+
+def misconfigured(problem: str) -> Answer:
+    """What is wrong with the app settings, with 503."""
+    return json_answer(
+        {"status": "misconfigured", "version": VERSION, "problem": problem}, status=503
+    )
 
 
 def home(base_url: str, wants_html: bool) -> Answer:

@@ -1,32 +1,22 @@
 """One forwarded call, from top to bottom: check, choose, reserve, forward, settle."""
 
-from typing import TYPE_CHECKING
-
 from shared import limits, usage
-from shared.errors import GatewayError, UpstreamUnreachable
+from shared.catalogue import Catalogue, Served
+from shared.errors import GatewayError
 from shared.exchange import Answer, Call
-from shared.headers import RawHeaders, stream_to_caller, to_caller, to_upstream
+from shared.failover import Failover, Opened
+from shared.headers import RawHeaders, stream_to_caller, to_caller
 from shared.metering import Meter, Metering
-from shared.model_map import Entry, ModelMap
 from shared.models import Caller
-from shared.operations import Operation
+from shared.outgoing import Outgoing
 from shared.relay import Relay
-from shared.settings import Settings
-
-if TYPE_CHECKING:
-    from shared.upstream import Reply, Upstream
-
-# Older API versions refuse `stream_options`.
-_TELLS_USAGE_SINCE = "2024-09-01"
+from shared.resource_cache import ResourceCache
 
 
 class Proxy:
-    def __init__(
-        self, settings: Settings, model_map: ModelMap, upstream: "Upstream", metering: Metering
-    ) -> None:
-        self._settings = settings
-        self._model_map = model_map
-        self._upstream = upstream
+    def __init__(self, resources: ResourceCache, failover: Failover, metering: Metering) -> None:
+        self._resources = resources
+        self._failover = failover
         self._metering = metering
 
     async def forward(self, call: Call) -> Answer:
@@ -37,116 +27,69 @@ class Proxy:
         except BaseException as error:
             meter.fail(error)
             if isinstance(error, GatewayError):
-                error.headers = {**meter.rate_limits(), **error.headers}
+                attempts = {"x-gateway-attempts": str(call.log.attempts)}
+                error.headers = {**meter.rate_limits(), **attempts, **error.headers}
             raise
 
-    async def _forward(self, call: Call, meter: Meter) -> Answer:
-        operation, body = call.operation, call.body
-        members = limits.parse_body(body)
-        limits.check_types(operation, members)
-        entry = self._choose(call, members)
-        call.log.model, call.log.deployment = entry.model, entry.deployment
-        output = limits.output(operation, members, call.caller.event.max_tokens)
-        each = await meter.reserve(members, output)
-        added: limits.Members = {} if each is None else {operation.output_fields[0]: each}
-        asks_usage = self._must_ask_for_usage(operation, members)
-        if asks_usage:
-            options = members.get("stream_options") or {}
-            added["stream_options"] = {**options, "include_usage": True}
-        if added:
-            body = limits.with_members(body, members, added)
-        call.log.attempts = 1
-        headers = to_upstream(call.headers)
-        reply = await self._upstream.post(operation, entry.deployment, headers, body)
-        if reply.is_stream:
-            return await self._relay(reply, call, meter, hide_usage=asks_usage)
-        try:
-            return await _whole(reply, call, meter, stream_wanted=bool(members.get("stream")))
-        finally:
-            reply.close()
+    async def models(self, caller: Caller) -> Catalogue:
+        """The part of the catalogue that the caller's event allows."""
+        return (await self._resources.catalogue()).narrow(caller.event.models)
 
-    def _must_ask_for_usage(self, operation: Operation, members: limits.Members) -> bool:
-        """Whether this is a stream whose usage the upstream could tell, and the caller has not asked."""
-        options = members.get("stream_options")
-        return (
-            operation.tells_usage_if_asked
-            and members.get("stream") is True
-            and self._settings.api_version >= _TELLS_USAGE_SINCE
-            and (
-                options is None or (isinstance(options, dict) and not options.get("include_usage"))
+    async def _forward(self, call: Call, meter: Meter) -> Answer:
+        members = limits.parse_body(call.body)
+        limits.check_types(call.operation, members)
+        served = await self._choose(call, members)
+        call.log.model = served.model
+        output = limits.output(call.operation, members, call.caller.event.max_tokens)
+        each = await meter.reserve(members, output)
+        outgoing = Outgoing(call.operation, call.body, members, each)
+        opened = await self._failover.open(call, served.deployments, outgoing, meter)
+        call.log.deployment = opened.post.deployment.key
+        if isinstance(opened.body, Relay):
+            return Answer(
+                opened.status,
+                _headers(stream_to_caller(opened.headers), opened, call, meter),
+                opened.body,
             )
+        if opened.status >= 400:
+            call.log.error = "upstream_error"
+            meter.fail_upstream(opened.status)
+        else:
+            content = opened.body
+            await meter.settle(usage.find(content) or meter.estimate(len(content), events=1))
+        return Answer(
+            _status(opened), _headers(to_caller(opened.headers), opened, call, meter), opened.body
         )
 
-    def models(self, caller: Caller) -> ModelMap:
-        """The part of the model map that the caller's event allows."""
-        return self._model_map.narrow(caller.event.models)
-
-    def _choose(self, call: Call, members: limits.Members) -> Entry:
-        """The deployment for this call; an Azure path decides whatever the body says."""
-        allowed = self.models(call.caller)
+    async def _choose(self, call: Call, members: limits.Members) -> Served:
+        """What serves this call; an Azure path decides whatever the body says. Raises NotFound."""
+        allowed = await self.models(call.caller)
         deployment = call.target.deployment
         asked = limits.model_of({"model": deployment} if deployment else members)
         if deployment:
-            entry = allowed.find_deployment(asked)
+            served = allowed.find_deployment(asked)
         elif asked:
-            entry = allowed.find(asked)
+            served = allowed.find(asked)
         else:
-            entry = allowed.first(call.operation.fits)
-        if entry is None:
+            served = allowed.first(call.operation.fits)
+        if served is None:
             raise allowed.unknown(asked)
-        return entry
-
-    async def _relay(self, reply: "Reply", call: Call, meter: Meter, *, hide_usage: bool) -> Answer:
-        relay = Relay(
-            reply,
-            call.log,
-            meter,
-            skip_prelude=not call.target.is_azure_form,
-            hide_usage=hide_usage,
-            may_comment=not _is_azure_sdk(call.headers),
-            keep_alive_s=self._settings.keep_alive_s,
-            idle_timeout_s=self._settings.idle_timeout_s,
-        )
-        try:
-            await relay.begin()
-        except BaseException:
-            reply.close()
-            raise
-        answered = stream_to_caller(reply.headers)
-        return Answer(reply.status, _with_rate_limits(answered, meter), relay.events())
+        return served
 
 
-async def _whole(reply: "Reply", call: Call, meter: Meter, *, stream_wanted: bool) -> Answer:
-    """An answer that is no stream, as it came. Raises UpstreamUnreachable if it is none at all."""
-    if stream_wanted and reply.status == 200:
-        raise UpstreamUnreachable(
-            "Azure OpenAI answered without a stream although one was asked for.",
-            code="upstream_not_a_stream",
-        )
-    content = await reply.read()
-    if reply.status == 200 and not content:
-        raise UpstreamUnreachable("Azure OpenAI answered with nothing. Try again.")
-    if reply.status >= 400:
-        call.log.error = "upstream_error"
-        meter.fail_upstream(reply.status)
-    else:
-        await meter.settle(usage.find(content) or meter.estimate(len(content), events=1))
-    return Answer(_status(reply), _with_rate_limits(to_caller(reply.headers), meter), content)
-
-
-def _with_rate_limits(headers: RawHeaders, meter: Meter) -> RawHeaders:
+def _headers(headers: RawHeaders, opened: Opened, call: Call, meter: Meter) -> RawHeaders:
     """The headers of an answer, with ours in place of the upstream's where a cap of ours is tighter."""
-    ours = {name.encode(): value.encode() for name, value in meter.rate_limits(headers).items()}
-    if not ours:
-        return headers
-    return [header for header in headers if header[0] not in ours] + list(ours.items())
+    ours = meter.rate_limits(headers)
+    if ours:
+        names = {name.encode() for name in ours}
+        headers = [header for header in headers if header[0] not in names]
+    ours["x-gateway-attempts"] = str(call.log.attempts)
+    ours["x-gateway-deployment"] = opened.post.deployment.key
+    if opened.dropped:
+        ours["x-gateway-dropped-params"] = ",".join(opened.dropped)
+    return headers + [(name.encode(), value.encode()) for name, value in ours.items()]
 
 
-def _status(reply: "Reply") -> int:
+def _status(opened: Opened) -> int:
     """The upstream's status; openai 0.28 repeats a call without end when it gets a 409."""
-    return 400 if reply.status == 409 else reply.status
-
-
-def _is_azure_sdk(headers: RawHeaders) -> bool:
-    """Whether the caller is an Azure SDK; the Python one breaks on comments in a stream."""
-    return any(name == b"user-agent" and b"azsdk-" in value for name, value in headers)
+    return 400 if opened.status == 409 else opened.status

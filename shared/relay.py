@@ -1,32 +1,55 @@
 """Passes an upstream's stream on to the caller, event by event."""
 
-from collections.abc import AsyncGenerator
+import json
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import Any
 
 from shared.call_log import CallLog
-from shared.errors import GatewayError, StreamCut, StreamStalled, UpstreamUnreachable
+from shared.errors import (
+    GatewayError,
+    StreamCut,
+    StreamStalled,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from shared.metering import CALLER_LEFT, UPSTREAM_ERRORS, Meter
-from shared.sse import EventStream
+from shared.posts import Attempt, Post
+from shared.sse import DONE, EventStream
+from shared.transcript import Differs, Transcript
+from shared.upstream import Reply
 from shared.usage import Usage
 
-if TYPE_CHECKING:
-    from shared.upstream import Reply
-
+# Opens the stream of another deployment than this one; None if there is none.
+Resume = Callable[[Post], Awaitable["Relay | None"]]
+_NOT_RESUMED = "Azure OpenAI's stream broke off and could not be continued. Try again."
 _COMMENT = b": keep-alive\n\n"
 _END_WITHIN_S = 0.2
 
 
+class FirstEventFailed(Exception):
+    """The stream begins with an error: what would have been its status, and the error as a body."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(error)
+        self.status = _status_of(error)
+        self.body = json.dumps({"error": error}).encode()
+
+
 class Relay:
-    """One stream. Call `begin`, then iterate `events` and close it, on every path.
+    """One stream. Call `begin`, then iterate it once, and close it on every path.
 
     `keep_alive_s` is the silence after which a comment shows the caller that the stream lives
     (if `may_comment`: some clients break on comments), `idle_timeout_s` that which ends the stream.
+    Where there is a `transcript`, a stream that breaks goes on with the one that `resume` opens on
+    another deployment, if that says the same.
     """
 
     def __init__(
         self,
-        reply: "Reply",
+        reply: Reply,
+        attempt: Attempt,
         log: CallLog,
         meter: Meter,
         *,
@@ -35,41 +58,73 @@ class Relay:
         may_comment: bool,
         keep_alive_s: float,
         idle_timeout_s: float,
+        transcript: Transcript | None,
+        resume: Resume,
     ) -> None:
         self._reply = reply
+        self._attempt = attempt
         self._log = log
         self._meter = meter
         self._stream = EventStream(skip_prelude=skip_prelude, hide_usage=hide_usage)
         self._sign_of_life = _COMMENT if may_comment else b""
         self._wait_s = min(keep_alive_s, idle_timeout_s)
         self._idle_timeout_s = idle_timeout_s
+        self._transcript = transcript
+        self._resume = resume
+        self._goes_on = False
         self._first = b""
+        self._events: AsyncGenerator[bytes, None] | None = None
+        self._next: Relay | None = None
 
-    async def begin(self) -> None:
-        """Wait for the first event, so that a stream that breaks before it is an ordinary error.
+    async def begin(self, within_s: float, *, is_last: bool) -> None:
+        """Wait until the answer begins, so that a stream that breaks before it is an ordinary error.
 
-        Waits no longer than the caller can do without a sign of life. Raises UpstreamUnreachable.
+        If the call cannot go to another deployment, the first event is enough, and it waits no longer
+        than the caller can do without a sign of life. Raises UpstreamUnreachable, StreamMalformed,
+        UpstreamTimeout after `within_s`, and FirstEventFailed.
         """
+        until = time.monotonic() + within_s
         try:
-            while not self._first:
-                chunk = await self._reply.next_chunk(self._wait_s)
+            while not (self._stream.has_begun or (is_last and self._first)):
+                left_s = until - time.monotonic()
+                if left_s <= 0:
+                    raise UpstreamTimeout(
+                        "Azure OpenAI did not begin to answer in time. Try again."
+                    )
+                chunk = await self._reply.next_chunk(min(self._wait_s, left_s))
                 if chunk is None:
-                    self._first = self._sign_of_life
-                    return
-                if chunk == b"":
+                    if is_last and left_s > self._wait_s:
+                        self._first += self._sign_of_life
+                        return
+                elif chunk == b"":
                     raise StreamCut("Azure OpenAI's stream ended before it began. Try again.")
-                self._first = self._stream.feed(chunk)
+                else:
+                    self._first += self._stream.feed(chunk)
         except StreamCut as error:
             raise UpstreamUnreachable(error.message) from None
+        if self._stream.first_error:
+            raise FirstEventFailed(self._stream.first_error)
 
-    async def events(self) -> AsyncGenerator[bytes, None]:
-        """Whole events as they arrive; a stream that breaks ends with an error event, no `[DONE]`.
+    def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        self._events = self._pass_on()
+        return self._events
+
+    async def aclose(self) -> None:
+        if self._events:
+            await self._events.aclose()
+        if self._next:
+            await self._next.aclose()
+        self._close()
+
+    async def _pass_on(self) -> AsyncGenerator[bytes, None]:
+        """Whole events as they arrive; a stream that breaks ends with an error event, no `[DONE]`,
+        unless another one can go on.
 
         The last event goes out when the call's usage is stored: nothing that a caller has in full is
         ever missing in the ledger.
         """
         try:
-            yield self._first
+            yield self._told(self._first)
             left_s, wait_s = self._idle_timeout_s, self._wait_s
             while not self._stream.is_done:
                 chunk = await self._reply.next_chunk(wait_s)
@@ -83,26 +138,81 @@ class Relay:
                 if chunk == b"":
                     break
                 left_s, wait_s = self._idle_timeout_s, self._wait_s
-                if events := self._stream.feed(chunk):
+                if events := self._told(self._stream.feed(chunk)):
                     yield events
-            last = self._stream.finish()
+            last = self._last(self._stream.finish())
             if self._stream.has_error():
                 self._log.error = "upstream_error"
+                self._attempt.failed()
                 await self._meter.settle(self._usage(), UPSTREAM_ERRORS)
             else:
+                self._attempt.succeeded()
                 await self._meter.settle(self._usage())
             yield last
             with suppress(StreamCut):  # read to its end, the connection can serve another call
                 await self._reply.next_chunk(_END_WITHIN_S)
-        except GatewayError as error:
-            self._log.error = error.code
+        except (GatewayError, Differs) as error:
+            if isinstance(error, GatewayError):
+                self._attempt.failed()
+                self._log.tried[-1] = self._log.tried[-1]._replace(outcome=error.code)
+            self._next = await self._other()
+            if self._next:
+                async for events in self._next:
+                    yield events
+                return
+            shown = error if isinstance(error, GatewayError) else StreamCut(_NOT_RESUMED)
+            self._log.error = shown.code
             await self._meter.settle(self._usage(), UPSTREAM_ERRORS)
-            yield b"data: " + error.body() + b"\n\n"
+            yield b"data: " + shown.body() + b"\n\n"
         finally:
-            self._reply.close()
-            if not self._meter.is_over:
-                self._meter.charge(self._usage(), CALLER_LEFT)
+            self._close()
+
+    def _told(self, events: bytes) -> bytes:
+        """What the caller gets of these events: all, or what goes on from where another broke off."""
+        if self._transcript is None:
+            return events
+        if self._goes_on:
+            return self._transcript.follow(events)
+        self._transcript.note(events)
+        return events
+
+    def _last(self, end: bytes) -> bytes:
+        """The end of the stream as the caller gets it. Raises Differs if it came too soon."""
+        rest = end.removesuffix(DONE)
+        told = self._told(rest) + end[len(rest) :]
+        if self._transcript and not self._transcript.has_caught_up:
+            raise Differs
+        return told
+
+    async def _other(self) -> "Relay | None":
+        """The stream of another deployment that may go on for this one, if there is any."""
+        self._reply.close()
+        self._attempt.end()
+        if self._transcript is None or not self._transcript.is_plain:
+            return None
+        self._transcript.rewind()
+        other = await self._resume(self._attempt.post)
+        if other:
+            other._goes_on = True
+        return other
+
+    def _close(self) -> None:
+        self._reply.close()
+        self._attempt.end()
+        if not (self._next or self._meter.is_over):
+            self._meter.charge(self._usage(), CALLER_LEFT)
 
     def _usage(self) -> Usage:
         """As the upstream has reported it, or estimated from what has gone by."""
         return self._stream.usage() or self._meter.estimate(*self._stream.size())
+
+
+def _status_of(error: dict[str, Any]) -> int:
+    """The status that an error in a stream would have had as an answer of its own."""
+    for name in ("status", "code"):
+        if str(error.get(name)).isdigit() and 400 <= int(error[name]) < 600:
+            return int(error[name])
+    said = f"{error.get('code')} {error.get('type')}"
+    if "rate_limit" in said:
+        return 429
+    return 400 if "content_filter" in said or "invalid_request" in said else 500

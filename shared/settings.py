@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from shared.errors import ConfigurationError
+from shared.models import Resource
 
 
 def _endpoint(value: str) -> str:
@@ -37,6 +38,8 @@ def _stripped(value: object) -> object:
     return value.strip() if isinstance(value, str) else value
 
 
+OWN_RESOURCE = "default"
+_KEY = "AZURE_OPENAI_API_KEY"
 Text = Annotated[str, BeforeValidator(_stripped), Field(min_length=1)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
@@ -60,16 +63,37 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     endpoint: Annotated[Text, AfterValidator(_endpoint)] = Field(alias="AZURE_OPENAI_ENDPOINT")
-    api_key: SecretStr | None = Field(None, alias="AZURE_OPENAI_API_KEY")
-    api_version: Text = Field("2024-10-21", alias="AZURE_OPENAI_API_VERSION")
+    api_key: SecretStr | None = Field(None, alias=_KEY)
+    api_version: Annotated[Text, Field(pattern=r"^[\w.-]+$")] = Field(
+        "2024-10-21", alias="AZURE_OPENAI_API_VERSION"
+    )
     model_map: Text = Field(alias="AZURE_OPENAI_MODEL_MAP")
+    max_in_flight: Annotated[int, Field(ge=1)] | None = Field(
+        None, alias="AZURE_OPENAI_MAX_IN_FLIGHT"
+    )
     storage: Storage = Field(alias="EVENT_STORAGE")
     max_body_bytes: int = Field(32 * 2**20, alias="REQUEST_MAX_BYTES", gt=0)
     connect_timeout_s: Seconds = Field(5, alias="UPSTREAM_CONNECT_TIMEOUT_S")
     first_byte_timeout_s: Seconds = Field(220, alias="UPSTREAM_FIRST_BYTE_TIMEOUT_S")
     idle_timeout_s: Seconds = Field(300, alias="UPSTREAM_IDLE_TIMEOUT_S")
+    failover_after_s: Seconds = Field(10, alias="FAILOVER_AFTER_S")
+    max_attempts: Annotated[int, Field(ge=1, le=10)] = Field(3, alias="MAX_ATTEMPTS")
+    breaker_failures: Annotated[int, Field(ge=1)] = Field(5, alias="BREAKER_FAILURES")
+    queue_timeout_s: Seconds = Field(30, alias="QUEUE_TIMEOUT_S")
     keep_alive_s: Seconds = Field(90, alias="STREAM_KEEP_ALIVE_S")
     usage_delay_s: Annotated[float, Field(ge=0, le=2)] = Field(0, alias="USAGE_DELAY_S")
+
+    @property
+    def resource(self) -> Resource:
+        """The resource that the settings describe: the first one."""
+        return Resource(
+            name=OWN_RESOURCE,
+            endpoint=self.endpoint,
+            key_setting=_KEY if self.api_key else "",
+            model_map=self.model_map,
+            api_version=self.api_version,
+            max_in_flight=self.max_in_flight,
+        )
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
@@ -87,6 +111,14 @@ class Settings(BaseModel):
             return cls.model_validate({**known, "EVENT_STORAGE": storage_from_environ(environ)})
         except ValidationError as error:
             raise _configuration_error(error) from None
+
+
+def key_from_environ(name: str, environ: Mapping[str, str] = os.environ) -> SecretStr:
+    """The key in an app setting. Raises ConfigurationError if there is none."""
+    value = environ.get(name, "").strip()
+    if not value:
+        raise ConfigurationError(f"The app setting {name}, which should hold a key, is missing.")
+    return SecretStr(value)
 
 
 def storage_from_environ(environ: Mapping[str, str] = os.environ) -> Storage:

@@ -3,7 +3,10 @@
 import json
 import re
 from collections import deque
+from contextlib import suppress
 from typing import Any
+
+from pydantic_core import from_json
 
 from shared import usage
 from shared.errors import StreamCut, StreamMalformed
@@ -14,7 +17,7 @@ MAX_EVENT_BYTES = 16 * 2**20
 # Behind the event with the reason there are at most usage, filter results and [DONE].
 _LATEST_KEPT = 8
 _DONE = b"data: [DONE]"
-_LAST = _DONE + b"\n\n"
+DONE = _DONE + b"\n\n"
 _ERROR = b'data: {"error"'
 # Never part of an answer's text, where the quotation marks are escaped.
 _REASON = re.compile(rb'"finish_reason":\s*"')
@@ -29,11 +32,15 @@ class EventStream:
     caller yet, and held back it can be dropped cleanly when the stream breaks in the middle of it.
     `finish` tells a complete answer from a truncated one. Line ends become LF. With `skip_prelude`
     Azure's first event, which has no choices, is left out; with `hide_usage` all trace of the usage,
-    which the caller has not asked for. `[DONE]` is kept for `finish`, and `is_done` tells of it.
+    which the caller has not asked for. `[DONE]` is kept for `finish`, and `is_done` tells of it;
+    `has_begun` is true from the first event on that has a part of the answer, or is an error; then
+    `first_error` holds that.
     """
 
     def __init__(self, *, skip_prelude: bool, hide_usage: bool = False) -> None:
         self.is_done = False
+        self.has_begun = False
+        self.first_error: dict[str, Any] = {}
         self._rest = b""
         self._skip_prelude = skip_prelude
         self._hide_usage = hide_usage
@@ -42,7 +49,10 @@ class EventStream:
         self._count = 0
 
     def feed(self, chunk: bytes) -> bytes:
-        """The events that `chunk` completes, possibly none. Raises StreamMalformed if one never ends."""
+        """The events that `chunk` completes, possibly none.
+
+        Raises StreamMalformed for an event that never ends or has no JSON.
+        """
         data = self._rest + chunk if self._rest else chunk
         if b"\r" in data:
             data = _with_line_feeds(data)
@@ -57,9 +67,12 @@ class EventStream:
         self._latest.append(events)
         self._size += len(events)
         self._count += events.count(b"\n\n")
-        if events.endswith(_LAST):
+        if events.endswith(DONE):
             self.is_done = True
-            events = events[: -len(_LAST)]
+            events = events[: -len(DONE)]
+        _check(events)
+        if not self.has_begun:
+            self._look_for_answer(events)
         return _without_usage(events) if self._hide_usage else events
 
     def finish(self) -> bytes:
@@ -69,7 +82,7 @@ class EventStream:
         StreamCut if it is not: no reason for its end was given.
         """
         if self.is_done:
-            return _LAST
+            return DONE
         rest = self._rest.replace(b"\r", b"\n").strip(b"\n")
         if rest:
             rest += b"\n\n"
@@ -77,8 +90,8 @@ class EventStream:
         last = sent.rstrip(b"\n").rpartition(b"\n\n")[2]
         if last == _DONE or last.startswith(_ERROR):
             return rest
-        if _REASON.search(sent):
-            return (_without_usage(rest) if self._hide_usage else rest) + _LAST
+        if _REASON.search(sent) and _is_json(rest):
+            return (_without_usage(rest) if self._hide_usage else rest) + DONE
         raise StreamCut("Azure OpenAI's stream ended before the answer was complete. Try again.")
 
     def has_error(self) -> bool:
@@ -105,6 +118,16 @@ class EventStream:
         around = (sum(length for length, _ in events) - content) / len(events)
         return max(content, round(self._size - around * self._count)), self._count
 
+    def _look_for_answer(self, events: bytes) -> None:
+        for event in events.split(b"\n\n"):
+            data = data_of(event)
+            if event and not event.startswith(b":") and _has_answer(data):
+                self.has_begun = True
+                error = data.get("error")
+                self.first_error = error if isinstance(error, dict) else {}
+                return
+        self.has_begun = self.is_done
+
     def _without_prelude(self, events: bytes) -> bytes:
         if not self._skip_prelude:
             return events
@@ -119,9 +142,45 @@ def _with_line_feeds(data: bytes) -> bytes:
     return data.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r", b"\n") + last
 
 
+def _check(events: bytes) -> None:
+    """Raises StreamMalformed for an event whose data is no JSON. All are parsed at once, if possible."""
+    if not events:
+        return
+    if events.startswith(b"data: {") and events.endswith(b"}\n\n"):
+        with suppress(ValueError):
+            from_json(b"[" + events[6:-2].replace(b"\n\ndata: ", b",") + b"]")
+            return
+    if not all(map(_is_json, events.split(b"\n\n"))):
+        raise StreamMalformed(
+            "Azure OpenAI sent an event that is no JSON, so its answer is not whole. Try again."
+        )
+
+
+def _is_json(event: bytes) -> bool:
+    """Whether an event's data is JSON, if it has any, or `[DONE]`."""
+    lines = event.split(b"\n")
+    data = b"\n".join(line[5:] for line in lines if line.startswith(b"data:")).strip()
+    try:
+        return data in (b"", b"[DONE]") or from_json(data) is not None
+    except ValueError:
+        return False
+
+
+def _has_answer(data: dict[str, Any]) -> bool:
+    if "choices" not in data:
+        return True
+    for choice in data["choices"] or ():
+        delta = choice.get("delta") or {}
+        if choice.get("finish_reason") or choice.get("text"):
+            return True
+        if any(value for name, value in delta.items() if name != "role"):
+            return True
+    return False
+
+
 def _is_prelude(event: bytes) -> bool:
     """Whether this is Azure's event of prompt filter results: `"choices": []` and no usage."""
-    data = _data_of(event)
+    data = data_of(event)
     return data.get("choices") == [] and not data.get("usage")
 
 
@@ -137,11 +196,11 @@ def _without_usage(events: bytes) -> bytes:
 
 
 def _tells_usage_only(event: bytes) -> bool:
-    data = _data_of(event)
+    data = data_of(event)
     return data.get("choices") == [] and bool(data.get("usage"))
 
 
-def _data_of(event: bytes) -> dict[str, Any]:
+def data_of(event: bytes) -> dict[str, Any]:
     """The object in an event's data; an empty one if there is none."""
     try:
         data = json.loads(event[5:]) if event.startswith(b"data:") else None

@@ -2,15 +2,19 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import lru_cache
 
 import aiohttp
+from pydantic import SecretStr
 from yarl import URL
 
 from shared.credentials import BearerToken
 from shared.errors import StreamCut, UpstreamTimeout, UpstreamUnreachable
+from shared.models import Resource
 from shared.operations import Operation
-from shared.settings import Settings
+from shared.settings import OWN_RESOURCE, Settings, key_from_environ
 
+_HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
 # Azure's front ends keep an idle connection for minutes, aiohttp by default for 15 s.
 _KEEP_ALIVE_S = 60
 _CONNECTIONS_PER_HOST = 512
@@ -86,34 +90,41 @@ class Reply:
 
 
 class Upstream:
-    """One Azure OpenAI resource."""
+    """HTTP to the resources. `own_key` is the key of the one that the settings describe."""
 
     def __init__(
-        self, settings: Settings, session: aiohttp.ClientSession, token: BearerToken | None
+        self,
+        session: aiohttp.ClientSession,
+        token: BearerToken,
+        own_key: SecretStr | None,
+        idle_timeout_s: float,
     ) -> None:
-        self._settings = settings
         self._session = session
         self._token = token
-        self._headers = {"content-type": "application/json", "accept-encoding": "identity"}
-        if settings.api_key:
-            self._headers["api-key"] = settings.api_key.get_secret_value()
-        self._urls: dict[tuple[str, str], URL] = {}
+        self._own_key = own_key
+        self._idle_timeout_s = idle_timeout_s
 
     async def post(
-        self, operation: Operation, deployment: str, headers: dict[str, str], body: bytes
+        self,
+        resource: Resource,
+        operation: Operation,
+        deployment: str,
+        headers: dict[str, str],
+        body: bytes,
+        within_s: float,
     ) -> Reply:
-        """Send a JSON body to a deployment and wait for the answer's first byte.
+        """Send a JSON body to a deployment and wait for the answer's first byte, at most `within_s`.
 
-        Raises UpstreamUnreachable, UpstreamTimeout, and ConfigurationError if the app's identity is
-        refused a token. An error that the upstream answers with is a Reply like any other.
+        Raises UpstreamUnreachable, UpstreamTimeout, and ConfigurationError if the resource's key is
+        missing or the app's identity is refused a token. An error that the upstream answers with is
+        a Reply like any other.
         """
-        headers |= self._headers
-        if self._token:
-            headers["authorization"] = f"Bearer {await self._token.value()}"
+        headers |= _HEADERS
+        headers |= await self._authorization(resource)
         try:
-            async with asyncio.timeout(self._settings.first_byte_timeout_s):
+            async with asyncio.timeout(within_s):
                 response = await self._session.post(
-                    self._url(operation, deployment),
+                    _url(resource, operation.path, deployment),
                     data=body,
                     headers=headers,
                     allow_redirects=False,
@@ -124,20 +135,33 @@ class Upstream:
             ) from None
         except TimeoutError:
             raise UpstreamTimeout(
-                "Azure OpenAI did not begin to answer within "
-                f"{self._settings.first_byte_timeout_s:g} seconds. Try again."
+                f"Azure OpenAI did not begin to answer within {within_s:.3g} seconds. Try again."
             ) from None
         except (aiohttp.ClientError, OSError):
             raise UpstreamUnreachable("Azure OpenAI cannot be reached. Try again.") from None
-        return Reply(response, self._settings.idle_timeout_s)
+        return Reply(response, self._idle_timeout_s)
 
-    def _url(self, operation: Operation, deployment: str) -> URL:
-        """The deployment form; deployments come from the model map, so the memory is bounded."""
-        key = (operation.path, deployment)
-        if key not in self._urls:
-            address = (
-                f"{self._settings.endpoint}/openai/deployments/{deployment}/{operation.path}"
-                f"?api-version={self._settings.api_version}"
-            )
-            self._urls[key] = URL(address, encoded=True)
-        return self._urls[key]
+    async def _authorization(self, resource: Resource) -> dict[str, str]:
+        if resource.name == OWN_RESOURCE:
+            key = self._own_key
+        else:
+            key = key_from_environ(resource.key_setting) if resource.key_setting else None
+        if key and resource.kind == "azure":
+            return {"api-key": key.get_secret_value()}
+        if key:
+            return {"authorization": f"Bearer {key.get_secret_value()}"}
+        if resource.kind == "azure":
+            return {"authorization": f"Bearer {await self._token.value()}"}
+        return {}
+
+
+@lru_cache(maxsize=1024)
+def _url(resource: Resource, path: str, deployment: str) -> URL:
+    """The deployment form of Azure; deployments come from model maps, so this is bounded."""
+    if resource.kind == "openai":
+        return URL(f"{resource.endpoint}/{path}", encoded=True)
+    return URL(
+        f"{resource.endpoint}/openai/deployments/{deployment}/{path}"
+        f"?api-version={resource.api_version}",
+        encoded=True,
+    )

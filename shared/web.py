@@ -1,7 +1,6 @@
 """Requests in, responses and error bodies out; the only module that knows FastAPI."""
 
 import logging
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from fastapi import Request, Response
@@ -11,7 +10,7 @@ from shared import app, pages
 from shared.attempts import client_address
 from shared.call_log import CallLog
 from shared.errors import ConfigurationError, GatewayError, InternalError, RequestTooLarge
-from shared.exchange import Answer, Call
+from shared.exchange import Answer, Call, Stream
 from shared.headers import RawHeaders
 from shared.operations import CHAT_COMPLETIONS, Operation, find_target
 from shared.presence import CallerLeft, WhilePresent
@@ -55,7 +54,7 @@ async def _answer(request: Request, log: CallLog) -> Answer:
         body = await _read_body(request, gateway.settings.max_body_bytes)
         async with WhilePresent(request.receive):
             return await gateway.proxy.forward(Call(resource, target, caller, headers, body, log))
-    available = gateway.proxy.models(caller)
+    available = await gateway.proxy.models(caller)
     if resource == "event":
         return pages.event(caller, available, await gateway.metering.standing(caller))
     if resource == "info":
@@ -65,9 +64,11 @@ async def _answer(request: Request, log: CallLog) -> Answer:
 
 async def _health() -> Answer:
     try:
-        return pages.health("", not await app.current().store_answers())
+        gateway = app.current()
+        store_is_down = not await gateway.store_answers()
+        return pages.health(store_is_down, await gateway.states(), gateway.problems())
     except ConfigurationError as error:
-        return pages.health(error.message, store_is_down=False)
+        return pages.misconfigured(error.message)
 
 
 async def _read_body(request: Request, limit: int) -> bytes:
@@ -143,7 +144,7 @@ class GatewayResponse(Response):
 
     @staticmethod
     async def _send_stream(
-        start: dict[str, object], stream: AsyncGenerator[bytes, None], receive: Receive, send: Send
+        start: dict[str, object], stream: Stream, receive: Receive, send: Send
     ) -> None:
         async with aclosing(stream), WhilePresent(receive):
             await send(start)

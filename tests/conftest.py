@@ -50,6 +50,8 @@ def gateway_settings(storage: str, simulator_url: str) -> dict[str, str]:
         "UPSTREAM_FIRST_BYTE_TIMEOUT_S": "3",
         "UPSTREAM_IDLE_TIMEOUT_S": "3",
         "STREAM_KEEP_ALIVE_S": "1",
+        # Each fault is a deployment, and is met more often than a breaker would stand.
+        "BREAKER_FAILURES": "1000",
     }
 
 

@@ -37,6 +37,8 @@ def test_a_quick_run_yields_every_figure(tmp_path: Path) -> None:
             for ledger in ("relaxed", "strict"):
                 ratio = figure["ledgers"][ledger]["all_caps_to_none"]
                 assert ratio["least"] <= ratio["median"] <= ratio["most"]
+    for figure in found["resources"]["figures"].values():
+        assert figure["two resources"] > 0 < figure["two_to_one"]["median"]
     assert found["startup"]["app_ms"] > 0 < found["startup"]["extension_ms"]
     assert found["memory"]["many_mb"] > 0 < found["memory"]["few_mb"]
-    assert len(found["targets"]) == (12 if TELLS_CPU_TIMES else 8)
+    assert len(found["targets"]) == (14 if TELLS_CPU_TIMES else 9)

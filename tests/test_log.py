@@ -40,7 +40,7 @@ def test_a_request_leaves_one_structured_line_and_no_secret(
     assert (plain["operation"], plain["model"], plain["deployment"]) == (
         "chat_completions",
         "gpt-4o",
-        "gpt-4o",
+        "default/gpt-4o",
     )
     assert plain["event"] == "The hackathon"
     assert len(plain["attendee"]) == 16 and plain["attendee"] == records[1]["attendee"]

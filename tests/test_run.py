@@ -56,7 +56,7 @@ def test_the_readmes_calls_answer(launched: Server) -> None:
 
 
 def test_the_simulators_documented_call_ends_with_an_error(launched: Server) -> None:
-    (call,) = calls("docs/simulator.md")
+    (call,) = (call for call in calls("docs/simulator.md") if "/simulator/" not in call)
     answer = run_call(call, launched)
     assert "upstream_stream_cut" in answer and "[DONE]" not in answer
 

@@ -6,9 +6,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from local.simulator import text
-from local.simulator.refusals import Json, invalid
+from local.simulator.refusals import Json, invalid, unsupported_parameter, unsupported_value
 
 _REASONING = re.compile(r"o1|o3|o4|gpt-5")
+# What a reasoning model does not take, and the only temperature it does.
+_SAMPLING = (
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "logprobs",
+    "top_logprobs",
+    "logit_bias",
+)
+_TEMPERATURE = 1
 _IMAGE_TOKENS = 85
 _HINT = (
     "We could not parse the JSON body of your request. (HINT: This likely means you aren't using"
@@ -115,6 +125,8 @@ def read_objects(body: Json, name: str) -> list[Json]:
 
 def read_chat(deployment: str, body: Json) -> Ask:
     tools, choice = _read_tools(body)
+    if _REASONING.match(deployment):
+        _check_sampling(body)
     return Ask(
         deployment=deployment,
         messages=_read_messages(body),
@@ -132,11 +144,7 @@ def read_chat(deployment: str, body: Json) -> Ask:
 def read_max_tokens(deployment: str, body: Json) -> int | None:
     limit = read_int(body, "max_tokens")
     if limit is not None and _REASONING.match(deployment):
-        message = (
-            "Unsupported parameter: 'max_tokens' is not supported with this model. Use"
-            " 'max_completion_tokens' instead."
-        )
-        raise invalid(message, "max_tokens", "unsupported_parameter")
+        raise unsupported_parameter("max_tokens", "max_completion_tokens")
     completion_limit = read_int(body, "max_completion_tokens")
     if limit is not None and completion_limit is not None:
         message = (
@@ -165,6 +173,15 @@ def read_tool(function: Any) -> Tool:
         description if isinstance(description, str) else "",
         parameters if isinstance(parameters, dict) else {"type": "object", "properties": {}},
     )
+
+
+def _check_sampling(body: Json) -> None:
+    temperature = body.get("temperature")
+    if temperature not in (None, _TEMPERATURE):
+        raise unsupported_value("temperature", temperature, _TEMPERATURE)
+    for name in _SAMPLING:
+        if body.get(name) is not None:
+            raise unsupported_parameter(name)
 
 
 def _read_messages(body: Json) -> list[Json]:

@@ -17,8 +17,10 @@ class Visit:
 
     number: int
     calls_before: int
+    at_once: int
     is_first_of_body: bool
     streams: bool
+    ends_with_assistant: bool
 
 
 Before = Callable[[Visit], Refusal | Act | float | None]
@@ -46,6 +48,10 @@ def _server_error_unless(is_good: Callable[[Visit], bool]) -> Before:
     return lambda visit: None if is_good(visit) else refusals.server_error()
 
 
+def _takes_a_place(visit: Visit) -> Refusal | float:
+    return refusals.throttled(1) if visit.at_once > visit.number else 0.5
+
+
 def _after_half(tamper: Tamper) -> Tamper:
     return lambda halves, number: tamper(halves, 1)
 
@@ -68,6 +74,18 @@ _TABLE = {
     "reset": Fault("TCP reset before any byte", before=lambda visit: Act.RESET),
     "silence": Fault("takes the request and never answers", before=lambda visit: Act.STALL),
     "slow": Fault("first byte after NUMBER ms", 1000, lambda visit: visit.number / 1000),
+    "late": Fault(
+        "headers at once, the rest after NUMBER ms",
+        1000,
+        events=tampering.late,
+        body=tampering.late,
+    ),
+    "think": Fault(
+        "what comes before the first token at once, the rest after NUMBER ms",
+        1000,
+        events=tampering.think,
+        body=tampering.late,
+    ),
     "drip": Fault("events NUMBER ms apart", 100, events=tampering.drip, body=tampering.drip),
     "cut": Fault(
         "closes the connection after NUMBER events, or half a body",
@@ -108,6 +126,13 @@ _TABLE = {
     "notstream": Fault("a JSON document although a stream was asked for", may_stream=False),
     "empty": Fault("200 without a byte of body", events=tampering.nothing, body=tampering.nothing),
     "crlf": Fault("a stream with CRLF line ends", events=tampering.with_crlf),
+    "places": Fault(
+        "answers after 500 ms, and 429 to the calls beyond NUMBER at once", 20, _takes_a_place
+    ),
+    "noprefill": Fault(
+        "400 where the last message is the assistant's",
+        before=lambda visit: refusals.prefill_refused() if visit.ends_with_assistant else None,
+    ),
     "flap": Fault(
         "500 for all calls but each NUMBERth",
         2,

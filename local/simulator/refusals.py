@@ -137,6 +137,28 @@ def context_length_exceeded() -> Refusal:
     return invalid(message, "messages", "context_length_exceeded")
 
 
+def prefill_refused() -> Refusal:
+    message = (
+        "This model does not support assistant message prefill. The conversation must end with a"
+        " user message."
+    )
+    return invalid(message, "messages", "invalid_value")
+
+
+def unsupported_parameter(name: str, instead: str = "") -> Refusal:
+    message = f"Unsupported parameter: '{name}' is not supported with this model."
+    hint = f" Use '{instead}' instead." if instead else ""
+    return invalid(message + hint, name, "unsupported_parameter")
+
+
+def unsupported_value(name: str, value: object, default: object) -> Refusal:
+    message = (
+        f"Unsupported value: '{name}' does not support {value} with this model. Only the default"
+        f" ({default}) value is supported."
+    )
+    return invalid(message, name, "unsupported_value")
+
+
 def content_filtered() -> Refusal:
     message = (
         "The response was filtered due to the prompt triggering Azure OpenAI's content management"

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from hmac import compare_digest
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
@@ -14,7 +14,7 @@ from local.simulator import chat, completions, embeddings, media, models, refusa
 from local.simulator.ask import parse_json
 from local.simulator.calls import Call, CallLog
 from local.simulator.delivery import Delivery, refuse
-from local.simulator.faults import Fault, find_fault
+from local.simulator.faults import Fault
 from local.simulator.form import read_form
 from local.simulator.identity import is_token, issue_token
 from local.simulator.recent import Recent
@@ -22,11 +22,13 @@ from local.simulator.refusals import Json, Refusal
 from local.simulator.responses import Responses
 from local.simulator.routes import Route, resolve
 from local.simulator.steps import Act, Answer, Demand, File
+from local.simulator.switch import Switch
 from local.simulator.visits import Visits
 
 _ABOUT = "A simulated Azure OpenAI: every answer is made up. Ask /simulator/calls what was called."
 _MAX_BODY_BYTES = 256 * 1024 * 1024
 _GOOD = Fault("answers as it should")
+_FAULTS = "/simulator/faults/"
 _VERSION = re.compile(r"(?:^|&)api-version=[^&]")
 
 
@@ -38,6 +40,7 @@ class Simulator:
         self._delay_s = delay_s
         self._log = CallLog()
         self._visits = Visits()
+        self._switch = Switch()
         self._in_flight = 0
         self._server: web.Server | None = None
         self._responses = Responses()
@@ -63,7 +66,7 @@ class Simulator:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path, _, query = request.raw_path.partition("?")
         if path == "/" or path.startswith("/simulator/"):
-            return self._page(request.method, path, query)
+            return await self._page(request, path, query)
         call = self._log.begin(request.method, request.raw_path, request.raw_headers)
         self._in_flight += 1
         try:
@@ -110,20 +113,20 @@ class Simulator:
         fields, files = _read_body(headers.get("content-type", ""), body)
         deployment = route.deployment or _model(fields)
         call.deployment = deployment
-        fault, number = find_fault(deployment) or (_GOOD, 0)
-        if fault.before is not None:
-            streams = fields.get("stream") is True
-            happens = fault.before(self._visits.note(deployment, number, body, streams))
-            if isinstance(happens, Refusal):
-                raise happens
-            if isinstance(happens, Act):
-                return await delivery.act(happens)
-            await asyncio.sleep(happens or 0)
-        demand = Demand(deployment, fields, files, fault.has_late_filter, fault.may_stream)
-        answer = self._answer(route.operation, demand, body)
-        if answer.events is not None:
-            return await delivery.stream(answer, fault.events, number)
-        return await delivery.document(answer, fault.body, number)
+        fault, number = self._switch.next_fault(deployment) or (_GOOD, 0)
+        with self._visits.during(deployment):
+            if fault.before is not None:
+                happens = fault.before(self._visits.note(deployment, number, body, fields))
+                if isinstance(happens, Refusal):
+                    raise happens
+                if isinstance(happens, Act):
+                    return await delivery.act(happens)
+                await asyncio.sleep(happens or 0)
+            demand = Demand(deployment, fields, files, fault.has_late_filter, fault.may_stream)
+            answer = self._answer(route.operation, demand, body)
+            if answer.events is not None:
+                return await delivery.stream(answer, fault.events, number)
+            return await delivery.document(answer, fault.body, number)
 
     def _answer(self, operation: str, demand: Demand, body: bytes) -> Answer:
         if operation == "chat/completions":
@@ -150,29 +153,32 @@ class Simulator:
             return True
         return compare_digest(key.encode("utf-8", "replace"), self._key.encode())
 
-    def _page(self, method: str, path: str, query: str) -> web.Response:
+    async def _page(self, request: web.BaseRequest, path: str, query: str) -> web.Response:
         """The pages for those who test; none of them is logged."""
+        try:
+            return web.json_response(self._show(request.method, path, query, await request.read()))
+        except Refusal as refusal:
+            return web.json_response(body=refusal.body, status=refusal.status)
+
+    def _show(self, method: str, path: str, query: str, body: bytes) -> Json:
         asked = (method, path)
         if asked == ("GET", "/"):
-            return _json({"simulated": True, "about": _ABOUT})
+            return {"simulated": True, "about": _ABOUT}
         if asked == ("GET", "/simulator/calls"):
             since = dict(parse_qsl(query)).get("since", "0")
-            return _json(self._log.render(int(since) if since.isdecimal() else 0))
+            return self._log.render(int(since) if since.isdecimal() else 0)
         if asked == ("DELETE", "/simulator/calls"):
             self._log.clear()
-            return _json({"deleted": True})
+            return {"deleted": True}
         if asked == ("GET", "/simulator/open"):
-            return _json({"requests": self._in_flight, "connections": self._connections()})
-        refusal = refusals.not_found()
-        return web.json_response(body=refusal.body, status=refusal.status)
+            return {"requests": self._in_flight, "connections": self._connections()}
+        if method == "PUT" and path.startswith(_FAULTS):
+            return self._switch.tell(unquote(path.removeprefix(_FAULTS)), body)
+        raise refusals.not_found()
 
     def _connections(self) -> int:
         """Open connections without the one that asks."""
         return len(self._server.connections) - 1 if self._server else 0
-
-
-def _json(document: Json) -> web.Response:
-    return web.json_response(document)
 
 
 def _make_request(

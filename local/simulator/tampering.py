@@ -14,6 +14,20 @@ _ERROR: Json = {
     "code": "500",
 }
 _ERROR_EVENT = f"data: {json.dumps({'error': _ERROR})}\n\n".encode()
+# By then all that was sent before has arrived, and been passed on.
+_A_MOMENT = 0.05
+# Azure's first event has no choices, and the second one the role only.
+_BEFORE_FIRST_TOKEN = 2
+
+
+def late(pieces: Iterator[bytes], milliseconds: int) -> Iterator[Step]:
+    yield milliseconds / 1000
+    yield from pieces
+
+
+def think(pieces: Iterator[bytes], milliseconds: int) -> Iterator[Step]:
+    yield from islice(pieces, _BEFORE_FIRST_TOKEN)
+    yield from late(pieces, milliseconds)
 
 
 def drip(pieces: Iterator[bytes], milliseconds: int) -> Iterator[Step]:
@@ -25,6 +39,7 @@ def drip(pieces: Iterator[bytes], milliseconds: int) -> Iterator[Step]:
 
 def cut(pieces: Iterator[bytes], count: int) -> Iterator[Step]:
     yield from islice(pieces, count)
+    yield _A_MOMENT
     yield Act.CUT
 
 
@@ -32,6 +47,7 @@ def tear(pieces: Iterator[bytes], count: int) -> Iterator[Step]:
     yield from islice(pieces, count)
     for piece in islice(pieces, 1):
         yield piece[: len(piece) // 2]
+    yield _A_MOMENT
     yield Act.CUT
 
 
@@ -42,6 +58,7 @@ def stall(pieces: Iterator[bytes], count: int) -> Iterator[Step]:
 
 def malformed(pieces: Iterator[bytes], count: int) -> Iterator[Step]:
     yield from islice(pieces, max(count - 1, 0))
+    yield _A_MOMENT
     for piece in islice(pieces, 1):
         yield piece[: len(piece) // 2] + b"\n\n"
     yield from pieces

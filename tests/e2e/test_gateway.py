@@ -53,8 +53,11 @@ def test_health_needs_no_key_and_tells_no_secret(http: httpx.Client) -> None:
     response = http.get("/health")
 
     assert response.status_code == 200
-    assert response.json()["status"] == "ok"
-    assert response.json()["event_store"] == "ok"
+    found = response.json()
+    assert found["event_store"] == "ok"
+    # Other tests have met deployments that fail.
+    assert found["status"] == ("degraded" if found["deployments"] or found["problems"] else "ok")
+    assert "default/gpt-4o" not in found["deployments"]
     assert "the-upstream-key" not in response.text
 
 

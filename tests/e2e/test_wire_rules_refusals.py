@@ -186,13 +186,16 @@ def test_rule_16_what_no_retry_can_cure_is_no_status_that_is_retried(http: httpx
         assert make(http, "POST", CHAT, key, {}).status_code == 403
 
 
-@pytest.mark.parametrize("model", ["sim-400", "sim-filter", "sim-429", "sim-500", "sim-miderror"])
-def test_rule_17_one_call_is_one_call_upstream(
-    http: httpx.Client, calls: Calls, text: str, model: str
+@pytest.mark.parametrize(
+    ("model", "most"),
+    [("gpt-4o", 1), ("sim-400", 1), ("sim-filter", 1), ("sim-500", 2), ("sim-429", 3)],
+)
+def test_rule_17_one_call_is_few_calls_upstream(
+    http: httpx.Client, calls: Calls, text: str, model: str, most: int
 ) -> None:
     http.post(CHAT, headers=EVENT_CODE, json=ask(text, model=model))
 
-    assert calls.only(text)["deployment"] == model
+    assert 1 <= len(calls.all(text)) <= most
 
 
 @pytest.mark.parametrize(

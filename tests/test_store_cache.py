@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from shared import event_cache
+from shared import store_cache
 from shared.errors import EventStoreUnavailable
-from shared.event_cache import EventCache
 from shared.events import Events
 from shared.models import Event
 from shared.settings import storage_from_environ
+from shared.store_cache import StoreCache
 from shared.tables import Tables
 from tests import processes
 from tests.conftest import NOW, add_events
@@ -29,7 +29,7 @@ class World:
         self.now = 1000.0
         self.is_down = False
         self._nowhere = nowhere
-        self.cache = EventCache(self._read, lambda: self.now)
+        self.cache = StoreCache[Event](self._read, lambda: self.now)
 
     async def _read(self, code: str) -> Event | None:
         self.reads += 1
@@ -139,7 +139,7 @@ def test_a_missing_code_is_asked_for_again_after_ten_seconds(run: Run) -> None:
 def test_a_flood_of_unknown_codes_costs_a_read_each_and_displaces_no_event(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_cache, "MISSES_KEPT", 50)
+    monkeypatch.setattr(store_cache, "MISSES_KEPT", 50)
 
     async def scenario(world: World) -> None:
         await world.cache.get("cache-flood")

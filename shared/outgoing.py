@@ -1,0 +1,67 @@
+"""What a call sends up: the caller's body, changed where the event's caps or a deployment call for it."""
+
+from typing import NamedTuple
+
+from shared.catalogue import Deployment
+from shared.limits import Members, dumped, with_members
+from shared.operations import Operation
+from shared.parameters import Change, adapt
+
+# Older API versions of Azure refuse `stream_options`.
+_TELLS_USAGE_SINCE = "2024-09-01"
+
+
+class Sent(NamedTuple):
+    """A body as one deployment takes it; `members` are what is in it, `dropped` what no longer is.
+
+    `hides_usage`: the usage in its stream was asked for by us, and is not for the caller.
+    """
+
+    body: bytes
+    members: Members
+    dropped: list[str]
+    hides_usage: bool
+
+
+class Outgoing:
+    """A call's body; `each` is the bound on the tokens of each answer, where we set one."""
+
+    def __init__(
+        self, operation: Operation, body: bytes, members: Members, each: int | None
+    ) -> None:
+        self._operation = operation
+        self._body = body
+        self._members = members
+        self._each = each
+        self.is_stream = members.get("stream") is True
+
+    def to(self, deployment: Deployment, change: Change) -> Sent:
+        """The body for this deployment. Raises BadRequest for a number that cannot be written again."""
+        added: Members = {}
+        if self._each is not None:
+            added[self._operation.output_fields[0]] = self._each
+        if deployment.resource.kind == "openai":
+            added["model"] = deployment.name
+        asks_usage = self._must_ask_for_usage(deployment)
+        if asks_usage:
+            options = self._members.get("stream_options") or {}
+            added["stream_options"] = {**options, "include_usage": True}
+        members = {**self._members, **added} if added else self._members
+        adapted, dropped = adapt(members, change)
+        if adapted is not members:
+            return Sent(dumped(adapted), adapted, dropped, asks_usage)
+        body = with_members(self._body, self._members, added) if added else self._body
+        return Sent(body, members, dropped, asks_usage)
+
+    def _must_ask_for_usage(self, deployment: Deployment) -> bool:
+        """Whether this is a stream whose usage the upstream could tell, and the caller has not asked."""
+        resource = deployment.resource
+        options = self._members.get("stream_options")
+        return (
+            self._operation.tells_usage_if_asked
+            and self.is_stream
+            and (resource.kind == "openai" or resource.api_version >= _TELLS_USAGE_SINCE)
+            and (
+                options is None or (isinstance(options, dict) and not options.get("include_usage"))
+            )
+        )
