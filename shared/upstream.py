@@ -102,6 +102,7 @@ class Upstream:
         self._session = session
         self._token = token
         self._own_key = own_key
+        self._keys: dict[str, SecretStr] = {}
         self._idle_timeout_s = idle_timeout_s
 
     async def post(
@@ -142,10 +143,7 @@ class Upstream:
         return Reply(response, self._idle_timeout_s)
 
     async def _authorization(self, resource: Resource) -> dict[str, str]:
-        if resource.name == OWN_RESOURCE:
-            key = self._own_key
-        else:
-            key = key_from_environ(resource.key_setting) if resource.key_setting else None
+        key = self._own_key if resource.name == OWN_RESOURCE else self._key(resource.key_setting)
         if key and resource.kind == "azure":
             return {"api-key": key.get_secret_value()}
         if key:
@@ -153,6 +151,12 @@ class Upstream:
         if resource.kind == "azure":
             return {"authorization": f"Bearer {await self._token.value()}"}
         return {}
+
+    def _key(self, setting: str) -> SecretStr | None:
+        """The key in this app setting; settings do not change while the app runs."""
+        if setting and setting not in self._keys:
+            self._keys[setting] = key_from_environ(setting)
+        return self._keys.get(setting)
 
 
 @lru_cache(maxsize=1024)
