@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 
+from shared import telemetry
 from shared.admission import Admission, utc_now
 from shared.attempts import Attempts
 from shared.errors import ConfigurationError, EventStoreUnavailable
@@ -53,6 +54,7 @@ class App:
         upstream = Upstream(
             self._session, BearerToken(credential), settings.api_key, settings.idle_timeout_s
         )
+        telemetry.observe(self._posts.states)
         failover = Failover(settings, upstream, self._posts)
         self.proxy = Proxy(self._resources, failover, self.metering)
 

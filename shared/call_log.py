@@ -39,6 +39,7 @@ class CallLog:
     model: str = ""
     deployment: str = ""
     error: str = ""
+    first_token_ms: float = 0
     attempts: int = 0
     tried: list[Tried] = field(default_factory=list)
     usage: Usage = Usage()

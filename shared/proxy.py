@@ -46,6 +46,7 @@ class Proxy:
         opened = await self._failover.open(call, served.deployments, outgoing, meter)
         call.log.deployment = opened.post.deployment.key
         if isinstance(opened.body, Relay):
+            call.log.first_token_ms = call.log.ms
             return Answer(
                 opened.status,
                 _headers(stream_to_caller(opened.headers), opened, call, meter),

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
-from shared import app, pages
+from shared import app, pages, telemetry
 from shared.attempts import client_address
 from shared.call_log import CallLog
 from shared.errors import ConfigurationError, GatewayError, InternalError, RequestTooLarge
@@ -23,6 +23,7 @@ _logger = logging.getLogger("gateway")
 async def handle(request: Request) -> Response:
     """Answer any request, whatever its path; every failure becomes an OpenAI-shaped error."""
     log = CallLog()
+    parent = telemetry.parent(request.scope["headers"])
     try:
         answer = await _answer(request, log)
     except GatewayError as error:
@@ -34,7 +35,7 @@ async def handle(request: Request) -> Response:
         _logger.exception("request %s failed", log.request_id)
         message = f"The gateway failed. Tell the organiser: request {log.request_id}."
         answer = _error_answer(InternalError(message), log)
-    return GatewayResponse(answer, log)
+    return GatewayResponse(answer, log, parent)
 
 
 async def _answer(request: Request, log: CallLog) -> Answer:
@@ -111,12 +112,13 @@ def _error_answer(error: GatewayError, log: CallLog) -> Answer:
 class GatewayResponse(Response):
     """An answer on its way out. Its end is the request's end: there the line of log is written."""
 
-    def __init__(self, answer: Answer, log: CallLog) -> None:
+    def __init__(self, answer: Answer, log: CallLog, parent: "telemetry.Context | None") -> None:
         self.status_code = answer.status
         self.background = None
         self.raw_headers = [*answer.headers, (b"x-request-id", log.request_id.encode())]
         self._content = answer.body
         self._log = log
+        self._parent = parent
         if isinstance(answer.body, bytes):
             self.body = answer.body
             self.raw_headers.append((b"content-length", str(len(answer.body)).encode()))
@@ -140,6 +142,7 @@ class GatewayResponse(Response):
             raise
         finally:
             self._log.write(self.status_code)
+            telemetry.record(self._log, self._parent)
             _forget_invocation(scope)
 
     @staticmethod

@@ -19,6 +19,7 @@ LAYERS = [
     ["posts", "outgoing", "routing", "transcript"],
     ["catalogue", "parameters", "exchange", "slots", "breaker"],
     ["limits", "access", "attempts", "model_map", "sse", "headers", "leases", "tokens"],
+    ["telemetry"],
     ["caps", "operations", "call_log"],
     ["usage", "settings", "models"],
     ["errors"],
@@ -28,6 +29,7 @@ ONLY_IN = {
     "aiohttp": {"upstream"},
     "azure.data.tables": {"tables"},
     "azure.identity": {"credentials"},
+    "opentelemetry": {"telemetry"},
 }
 MODULES = sorted(path.stem for path in SHARED.glob("*.py") if path.stem != "__init__")
 
