@@ -153,13 +153,16 @@ class _Search:
         return next(post for post in free if post.lane is lane)
 
     async def _wait_for(self, candidates: Sequence[Post]) -> bool:
-        """Wait until the first of these has cooled down, if that is soon."""
+        """Wait until the first of these has cooled down, if that is soon.
+
+        At least half of the time that is left is left for the attempt itself.
+        """
         now = time.monotonic()
         cooling = [post for post in candidates if post.breaker.state(now) is State.COOLING]
         wait_s = min(
             (post.breaker.free_at(now) - now for post in cooling), default=_SHORT_WAIT_S + 1
         )
-        if wait_s > _SHORT_WAIT_S or now + wait_s > self._deadline:
+        if wait_s > min(_SHORT_WAIT_S, (self._deadline - now) / 2):
             return False
         await asyncio.sleep(wait_s + random.uniform(0, _JITTER_S))
         return True

@@ -22,7 +22,8 @@ Row = dict[str, Any]
 
 # A caller is waiting: a store that does not answer quickly counts as down.
 _TIMEOUTS_S = {"connection_timeout": 2, "read_timeout": 2}
-_RETRIES = {"retry_total": 1, "retry_backoff_factor": 0.1}
+# A kept-alive connection may have been closed by the other side, and another one too.
+_RETRIES = {"retry_connect": 2, "retry_read": 1, "retry_status": 1, "retry_backoff_factor": 0.1}
 
 
 # The most that one transaction takes, all in one partition.
