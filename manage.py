@@ -3,6 +3,8 @@
     python manage.py events add|list|show|set|enable|disable|remove
     python manage.py resources add|list|set|remove|check
     python manage.py usage CODE
+    python manage.py plan
+    python manage.py doctor
 
 It takes the app's own settings, from the environment and local.settings.json; without any, the Azurite of
 `make run`. Every error is one line on stderr; the exit code is 2 for wrong input or settings, 1 if the
@@ -22,8 +24,11 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from local import display, options, resource_commands, usage_display, usage_report
+from local import display, options, plan_command, resource_commands, usage_display, usage_report
 from local.display import complain
+from local.doctor import examine
+from local.doctor_display import print_findings, worst
+from local.doctor_findings import Status
 from local.options import wrong
 from local.store import with_tables
 from local.usage_report import By
@@ -41,6 +46,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="What an orga
 events = typer.Typer(no_args_is_help=True, help="Events: who may call, when, and how much.")
 app.add_typer(events, name="events")
 app.add_typer(resource_commands.app, name="resources")
+app.command()(plan_command.plan)
 
 
 def _event(members: dict[str, Any]) -> Event:
@@ -203,6 +209,17 @@ def usage(
     if as_csv:
         return usage_display.print_csv(report)
     usage_display.print_report(report, budget, usage_report.spent_tokens(records), as_json)
+
+
+@app.command()
+def doctor(url: options.AppUrl = None, as_json: options.AsJson = False) -> int:
+    """Check settings, storage, each deployment, the clock and versions, and say how to mend them.
+
+    The exit code is 1 if there is a problem.
+    """
+    findings = examine(url)
+    print_findings(findings, as_json)
+    return 1 if worst(findings) == Status.PROBLEM else 0
 
 
 def _in_store(work: Callable[..., Awaitable[T]], *arguments: object) -> T:
