@@ -12,7 +12,7 @@ from math import ceil
 
 from pydantic_core import from_json
 
-from shared import routing
+from shared import routing, usage
 from shared.breaker import State
 from shared.call_log import LEFT, Tried
 from shared.catalogue import Deployment
@@ -34,6 +34,7 @@ from shared.settings import Settings
 from shared.slots import QueueFull, acquire
 from shared.transcript import Transcript
 from shared.upstream import Reply, Upstream
+from shared.usage import Usage
 
 # A caller waits for a deployment that cools down at most this long, and only if no other can serve.
 _SHORT_WAIT_S = 5.0
@@ -55,6 +56,7 @@ class Opened:
     headers: Sequence[tuple[bytes, bytes]]
     body: "bytes | Relay"
     dropped: Sequence[str] = ()
+    usage: Usage | None = None
 
 
 class Failover:
@@ -223,23 +225,25 @@ class _Search:
                 raise
             return Opened(attempt.post, reply.status, reply.headers, relay, sent.dropped)
         try:
-            content = await self._read(reply)
+            content, used = await self._read(reply)
         finally:
             reply.close()
-        return Opened(attempt.post, reply.status, reply.headers, content, sent.dropped)
+        return Opened(attempt.post, reply.status, reply.headers, content, sent.dropped, used)
 
-    async def _read(self, reply: Reply) -> bytes:
+    async def _read(self, reply: Reply) -> tuple[bytes, Usage | None]:
+        """A whole answer, and what it says was used. Raises UpstreamUnreachable if it is not whole."""
         if reply.status != 200:
-            return await reply.read()
+            return await reply.read(), None
         if self._outgoing.is_stream:
             raise UpstreamUnreachable(
                 "Azure OpenAI answered without a stream although one was asked for.",
                 code="upstream_not_a_stream",
             )
         content = await reply.read()
-        if not is_complete(content):
-            raise UpstreamUnreachable("Azure OpenAI's answer is not complete. Try again.")
-        return content
+        try:
+            return content, _usage(content)
+        except ValueError:
+            raise UpstreamUnreachable("Azure OpenAI's answer is not complete. Try again.") from None
 
     def _relay(self, reply: Reply, attempt: Attempt, sent: Sent) -> Relay:
         call = self._call
@@ -326,15 +330,13 @@ class _Search:
         raise UpstreamUnreachable("Azure OpenAI fails at present. Try again.", headers=headers)
 
 
-def is_complete(content: bytes) -> bool:
-    """Whether this is a whole JSON document; of a large one only the end is looked at."""
-    if len(content) > _PARSED_BYTES:
-        return content.rstrip()[-1:] in (b"}", b"]")
-    try:
-        from_json(content)
-    except ValueError:
-        return False
-    return True
+def _usage(content: bytes) -> Usage | None:
+    """The usage of a document. Raises ValueError if it is not whole: of a large one its end tells."""
+    if len(content) <= _PARSED_BYTES:
+        return usage.of_document(from_json(content))
+    if content.rstrip()[-1:] != b"}":
+        raise ValueError
+    return usage.find(content)
 
 
 def retry_after_s(headers: Sequence[tuple[bytes, bytes]]) -> float | None:

@@ -1,6 +1,6 @@
 """One forwarded call, from top to bottom: check, choose, reserve, forward, settle."""
 
-from shared import limits, usage
+from shared import limits
 from shared.catalogue import Catalogue, Served
 from shared.errors import GatewayError
 from shared.exchange import Answer, Call
@@ -56,8 +56,7 @@ class Proxy:
             call.log.error = "upstream_error"
             meter.fail_upstream(opened.status)
         else:
-            content = opened.body
-            await meter.settle(usage.find(content) or meter.estimate(len(content), events=1))
+            await meter.settle(opened.usage or meter.estimate(len(opened.body), events=1))
         return Answer(
             _status(opened), _headers(to_caller(opened.headers), opened, call, meter), opened.body
         )

@@ -40,6 +40,12 @@ def find(data: bytes) -> Usage | None:
     return None
 
 
+def of_document(document: object) -> Usage | None:
+    """The usage of a parsed document; None if it has none."""
+    members = document.get("usage") if isinstance(document, dict) else None
+    return _read(members) if isinstance(members, dict) else None
+
+
 def _parse(text: bytes) -> Usage | None:
     try:
         members, _ = _DECODER.raw_decode(text.decode(errors="replace"))
