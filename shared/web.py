@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import aclosing
+from typing import TYPE_CHECKING
 
 from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
@@ -15,6 +16,9 @@ from shared.headers import RawHeaders
 from shared.operations import CHAT_COMPLETIONS, Operation, find_target
 from shared.presence import CallerLeft, WhilePresent
 from shared.worker import forget
+
+if TYPE_CHECKING:
+    from shared.proxy import Proxy
 
 _CLIENT_CLOSED_REQUEST = 499
 _logger = logging.getLogger("gateway")
@@ -53,14 +57,27 @@ async def _answer(request: Request, log: CallLog) -> Answer:
     log.admitted(caller)
     if isinstance(resource, Operation):
         body = await _read_body(request, gateway.settings.max_body_bytes)
-        async with WhilePresent(request.receive):
-            return await gateway.proxy.forward(Call(resource, target, caller, headers, body, log))
+        call = Call(resource, target, caller, headers, body, log)
+        return await _forward(gateway.proxy, call, request)
     available = await gateway.proxy.models(caller)
     if resource == "event":
         return pages.event(caller, available, await gateway.metering.standing(caller))
     if resource == "info":
         return pages.info(available.first(CHAT_COMPLETIONS.fits))
     return pages.model(available, target.model) if target.model else pages.models(available)
+
+
+async def _forward(proxy: "Proxy", call: Call, request: Request) -> Answer:
+    """The call's answer, unless its caller leaves; it may be there in the same moment, unread."""
+    answer = None
+    try:
+        async with WhilePresent(request.receive):
+            answer = await proxy.forward(call)
+    except CallerLeft:
+        if answer and not isinstance(answer.body, bytes):
+            await answer.body.aclose()
+        raise
+    return answer
 
 
 async def _health() -> Answer:
