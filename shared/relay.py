@@ -100,6 +100,7 @@ class Relay:
                     raise StreamCut("Azure OpenAI's stream ended before it began. Try again.")
                 else:
                     self._first += self._stream.feed(chunk)
+                    self._stream.check()
         except StreamCut as error:
             raise UpstreamUnreachable(error.message) from None
         if self._stream.first_error:
@@ -140,6 +141,7 @@ class Relay:
                 left_s, wait_s = self._idle_timeout_s, self._wait_s
                 if events := self._told(self._stream.feed(chunk)):
                     yield events
+                self._stream.check()
             last = self._last(self._stream.finish())
             if self._stream.has_error():
                 self._log.error = "upstream_error"

@@ -41,6 +41,7 @@ class EventStream:
         self.is_done = False
         self.has_begun = False
         self.first_error: dict[str, Any] = {}
+        self._is_malformed = False
         self._rest = b""
         self._skip_prelude = skip_prelude
         self._hide_usage = hide_usage
@@ -51,7 +52,8 @@ class EventStream:
     def feed(self, chunk: bytes) -> bytes:
         """The events that `chunk` completes, possibly none.
 
-        Raises StreamMalformed for an event that never ends or has no JSON.
+        They end before one that is no JSON; then `check` raises. Raises StreamMalformed for an event
+        that never ends.
         """
         data = self._rest + chunk if self._rest else chunk
         if b"\r" in data:
@@ -70,10 +72,19 @@ class EventStream:
         if events.endswith(DONE):
             self.is_done = True
             events = events[: -len(DONE)]
-        _check(events)
+        good = _good_length(events)
+        self._is_malformed = good < len(events)
+        events = events[:good]
         if not self.has_begun:
             self._look_for_answer(events)
         return _without_usage(events) if self._hide_usage else events
+
+    def check(self) -> None:
+        """Raises StreamMalformed if the latest events were followed by one that is no JSON."""
+        if self._is_malformed:
+            raise StreamMalformed(
+                "Azure OpenAI sent an event that is no JSON, so its answer is not whole. Try again."
+            )
 
     def finish(self) -> bytes:
         """What is still to be sent when the upstream ended properly.
@@ -142,18 +153,18 @@ def _with_line_feeds(data: bytes) -> bytes:
     return data.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r", b"\n") + last
 
 
-def _check(events: bytes) -> None:
-    """Raises StreamMalformed for an event whose data is no JSON. All are parsed at once, if possible."""
-    if not events:
-        return
+def _good_length(events: bytes) -> int:
+    """How many bytes there are before an event whose data is no JSON. All are parsed at once, if possible."""
     if events.startswith(b"data: {") and events.endswith(b"}\n\n"):
         with suppress(ValueError):
             from_json(b"[" + events[6:-2].replace(b"\n\ndata: ", b",") + b"]")
-            return
-    if not all(map(_is_json, events.split(b"\n\n"))):
-        raise StreamMalformed(
-            "Azure OpenAI sent an event that is no JSON, so its answer is not whole. Try again."
-        )
+            return len(events)
+    good = 0
+    for event in events.split(b"\n\n")[:-1]:
+        if not _is_json(event):
+            break
+        good += len(event) + 2
+    return good
 
 
 def _is_json(event: bytes) -> bool:

@@ -107,3 +107,21 @@ def test_an_event_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     stream.feed(b"data: " + b"x" * 90)
     with pytest.raises(StreamMalformed):
         stream.feed(b"x" * 10)
+
+
+@pytest.mark.parametrize(
+    "broken", [b'data: {"choices": [{"delta": ', b"data: no JSON", b"data: {]}"]
+)
+def test_what_stands_before_a_malformed_event_comes_through(broken: bytes) -> None:
+    stream = EventStream(skip_prelude=False)
+    good = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n: comment\n\n'
+
+    assert stream.feed(good + broken + b"\n\n" + good) == good
+    with pytest.raises(StreamMalformed, match="no JSON"):
+        stream.check()
+
+
+def test_events_that_are_whole_are_not_malformed() -> None:
+    stream = EventStream(skip_prelude=False)
+    stream.feed(b'event: x\ndata: {"a":\ndata: 1}\n\ndata:\n\ndata: {"b":"}\\n\\ndata: "}\n\n')
+    stream.check()
