@@ -11,11 +11,13 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import httpx
 import pytest
 
 from shared.resources import Resources
 from tests import failover, fleet
 from tests.failover import (
+    KEY,
     OPENING_EVENTS,
     RESUMING,
     SAID,
@@ -314,9 +316,12 @@ def test_a_long_retry_after_is_told_to_the_callers_and_honoured(
     assert len(house.first.calls(model)) == 1
 
 
-def test_where_all_are_busy_the_soonest_counts(house: House, gateway: Gateway, model: str) -> None:
-    house.first.has(model, "sim-429-60")
-    house.second.has(second(model), "sim-429-20")
+@pytest.mark.parametrize(("first_s", "second_s"), [(60, 20), (20, 60)])
+def test_where_all_are_busy_the_soonest_counts(
+    house: House, gateway: Gateway, model: str, first_s: int, second_s: int
+) -> None:
+    house.first.has(model, f"sim-429-{first_s}")
+    house.second.has(second(model), f"sim-429-{second_s}")
     for _ in range(2):
         assert_busy(gateway.chat(model), 20)
     assert gateway.chat(model).code == "upstream_busy"
@@ -537,6 +542,27 @@ def test_a_caller_who_leaves_frees_the_place(house: House, gateway: Gateway, fau
     assert answer.seconds < 1
     left, _ = house.second.calls(name)
     assert all_left([left]) and left["client_left_after_ms"] < 1500
+
+
+def test_a_stream_has_its_place_until_it_ends_or_is_left(house: House, gateway: Gateway) -> None:
+    model = house.model("narrow")
+    name = deployment("narrow", model)
+
+    async def story() -> list[Answer]:
+        async with gateway.clients() as callers:
+            answers = [await callers.chat(model, stream=True) for _ in range(3)]
+            house.second.has(name, "sim-drip-300", calls=1)
+            body = {"model": model, "stream": True, "messages": [{"role": "user", "content": SAID}]}
+            async with (
+                httpx.AsyncClient(base_url=gateway.url) as leaving,
+                leaving.stream("POST", fleet.CHAT, headers={"api-key": KEY}, json=body) as response,
+            ):
+                await anext(response.aiter_raw())
+            return [*answers, await callers.chat(model)]
+
+    for answer in asyncio.run(story()):
+        assert_whole(answer)
+        assert answer.seconds < 1.5
 
 
 def test_a_caller_who_leaves_the_queue_is_never_served(house: House, gateway: Gateway) -> None:

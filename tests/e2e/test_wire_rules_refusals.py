@@ -187,7 +187,15 @@ def test_rule_16_what_no_retry_can_cure_is_no_status_that_is_retried(http: httpx
 
 @pytest.mark.parametrize(
     ("model", "most"),
-    [("gpt-4o", 1), ("sim-400", 1), ("sim-filter", 1), ("sim-500", 2), ("sim-429", 3)],
+    [
+        ("gpt-4o", 1),
+        ("sim-400", 1),
+        ("sim-filter", 1),
+        ("sim-401", 1),
+        ("sim-404", 1),
+        ("sim-500", 2),
+        ("sim-429", 3),
+    ],
 )
 def test_rule_17_one_call_is_few_calls_upstream(
     http: httpx.Client, calls: Calls, text: str, model: str, most: int
