@@ -5,7 +5,7 @@ PORT ?= 7071
 BIN := .venv/bin
 PARALLEL := --numprocesses 2 --dist loadfile
 
-.PHONY: run test check bench package lock clean
+.PHONY: run test sdk-test check bench package lock clean
 
 run: .venv/run.stamp node_modules/.package-lock.json
 	@$(BIN)/python -m local.run --port $(PORT)
@@ -13,6 +13,9 @@ run: .venv/run.stamp node_modules/.package-lock.json
 test: .venv/dev.stamp node_modules/.package-lock.json .clients/openai-1
 	$(BIN)/python -m pytest $(PARALLEL)
 	PYTHONPATH=.clients/openai-1 $(BIN)/python -m pytest $(PARALLEL) tests/e2e/test_openai_python.py tests/e2e/test_openai_python_errors.py
+
+sdk-test: .venv/dev.stamp node_modules/.package-lock.json
+	$(BIN)/python -m pytest $(PARALLEL) sdk/python/tests
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check .
@@ -41,7 +44,7 @@ lock: .venv/dev.stamp
 	$(COMPILE) $(ANYWHERE) --generate-hashes requirements-dev.in -o requirements-dev.txt
 
 clean:
-	rm -rf .venv .clients .python_packages node_modules .azurite
+	rm -rf .venv .clients sdk/python/.clients .python_packages node_modules .azurite
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
