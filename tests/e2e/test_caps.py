@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import time
 import uuid
 from collections import Counter
@@ -726,7 +727,7 @@ def test_the_tightest_cap_is_told_where_it_is_tighter(
 
     limits = limits_of(response)
     assert (limits["limit-requests"], limits["remaining-requests"]) == ("7", "6")
-    assert limits["reset-requests"].removesuffix("s").isdigit()
+    assert re.fullmatch(r"\d{1,2}s|1m0s", limits["reset-requests"])
     assert limits["limit-tokens"] == "8000"
     reserved = 8000 - int(limits["remaining-tokens"])
     assert 500 < reserved < 550 if members else reserved == used(http, code)["daily_tokens"]
