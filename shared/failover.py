@@ -43,6 +43,8 @@ _JITTER_S = 0.25
 # What those are told who find the queue full, or were not served in it in time.
 _QUEUE_RETRY_S = 2.0
 _PARSED_BYTES = 2**18
+# A wait with more digits than this is no wait.
+_DIGITS = 12
 _WAITS = (b"retry-after", b"retry-after-ms", b"x-ms-retry-after-ms")
 _logger = logging.getLogger("gateway")
 
@@ -343,15 +345,19 @@ def retry_after_s(headers: Sequence[tuple[bytes, bytes]]) -> float | None:
     """The wait that an answer's headers ask for, in seconds, by any of the three that Azure sends."""
     found = {name.lower(): value.decode("latin-1").strip() for name, value in headers}
     for name in (b"retry-after-ms", b"x-ms-retry-after-ms"):
-        if found.get(name, "").isdigit():
+        if _is_number(found.get(name, "")):
             return int(found[name]) / 1000
     text = found.get(b"retry-after", "")
-    if text.isdigit():
-        return float(text[:9])
+    if _is_number(text):
+        return float(text)
     try:
         return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
     except ValueError:
         return None
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _DIGITS
 
 
 def _busy(retry_after: float) -> UpstreamBusy:

@@ -1,6 +1,7 @@
 """What a call costs: reserved from the event's caps before, settled after, and counted in the ledger."""
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable
 
 from shared import caps, tokens
@@ -22,6 +23,7 @@ DEFAULT_OUTPUT_TOKENS = 4096
 LEAST_OUTPUT_TOKENS = 16
 # While the store is slow or down, the end of an answer is not held up for longer.
 _STORED_WITHIN_S = 2.0
+_LIMIT, _REMAINING = re.compile(rb"0*[1-9]\d{0,18}"), re.compile(rb"\d{1,19}")
 CALLER_LEFT = "CallerLeftErrors"
 UPSTREAM_ERRORS = "UpstreamErrors"
 
@@ -220,4 +222,8 @@ def _is_tighter(headers: dict[bytes, bytes], kind: str, left: int) -> bool:
     name = kind.encode()
     limit = headers.get(b"x-ratelimit-limit-" + name, b"")
     remaining = headers.get(b"x-ratelimit-remaining-" + name, b"")
-    return limit.isdigit() and remaining.isdigit() and int(limit) > 0 and int(remaining) < left
+    return (
+        _LIMIT.fullmatch(limit) is not None
+        and _REMAINING.fullmatch(remaining) is not None
+        and int(remaining) < left
+    )

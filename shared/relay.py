@@ -26,6 +26,7 @@ Resume = Callable[[Post], Awaitable["Relay | None"]]
 _NOT_RESUMED = "Azure OpenAI's stream broke off and could not be continued. Try again."
 _COMMENT = b": keep-alive\n\n"
 _END_WITHIN_S = 0.2
+_STATUSES = frozenset(map(str, range(400, 600)))
 
 
 class FirstEventFailed(Exception):
@@ -212,7 +213,7 @@ class Relay:
 def _status_of(error: dict[str, Any]) -> int:
     """The status that an error in a stream would have had as an answer of its own."""
     for name in ("status", "code"):
-        if str(error.get(name)).isdigit() and 400 <= int(error[name]) < 600:
+        if str(error.get(name)) in _STATUSES:
             return int(error[name])
     said = f"{error.get('code')} {error.get('type')}"
     if "rate_limit" in said:

@@ -157,8 +157,9 @@ def _good_length(events: bytes) -> int:
     """How many bytes there are before an event whose data is no JSON. All are parsed at once, if possible."""
     if events.startswith(b"data: {") and events.endswith(b"}\n\n"):
         with suppress(ValueError):
-            from_json(b"[" + events[6:-2].replace(b"\n\ndata: ", b",") + b"]")
-            return len(events)
+            parsed = from_json(b"[" + events[6:-2].replace(b"\n\ndata: ", b",") + b"]")
+            if len(parsed) == events.count(b"\n\n"):  # else two halves have made a whole
+                return len(events)
     good = 0
     for event in events.split(b"\n\n")[:-1]:
         if not _is_json(event):
@@ -180,11 +181,10 @@ def _is_json(event: bytes) -> bool:
 def _has_answer(data: dict[str, Any]) -> bool:
     if "choices" not in data:
         return True
-    for choice in data["choices"] or ():
-        delta = choice.get("delta") or {}
+    for choice in choices_of(data):
         if choice.get("finish_reason") or choice.get("text"):
             return True
-        if any(value for name, value in delta.items() if name != "role"):
+        if any(value for name, value in delta_of(choice).items() if name != "role"):
             return True
     return False
 
@@ -218,3 +218,15 @@ def data_of(event: bytes) -> dict[str, Any]:
     except ValueError:
         data = None
     return data if isinstance(data, dict) else {}
+
+
+def choices_of(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """The choices in an event's data."""
+    choices = data.get("choices")
+    return [each for each in choices if isinstance(each, dict)] if isinstance(choices, list) else []
+
+
+def delta_of(choice: dict[str, Any]) -> dict[str, Any]:
+    """What a choice adds to the answer."""
+    delta = choice.get("delta")
+    return delta if isinstance(delta, dict) else {}

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from shared.sse import data_of
+from shared.sse import choices_of, data_of, delta_of
 
 _ENVELOPE = ("id", "created", "model", "system_fingerprint")
 _TOLD = {"role", "content"}
@@ -44,7 +44,7 @@ class Transcript:
         passed = b""
         for event in events.split(b"\n\n"):
             data = data_of(event)
-            if data.get("choices"):
+            if choices_of(data):
                 passed += self._follow_one(data)
             elif data and self.has_caught_up:
                 passed += _event({**data, **self._envelope})
@@ -54,7 +54,7 @@ class Transcript:
         had_caught_up = self.has_caught_up
         text = self._text_of(data)
         before = self._said[self._repeated : self._repeated + len(text)]
-        choice = data["choices"][0]
+        choice = choices_of(data)[0]
         if not self.is_plain or not text.startswith(before):
             raise Differs
         beyond = text[len(before) :]
@@ -64,7 +64,7 @@ class Transcript:
             raise Differs
         if not (beyond or had_caught_up or choice.get("finish_reason")):
             return b""
-        delta = {**choice["delta"], "content": beyond} if text else choice["delta"]
+        delta = {**delta_of(choice), "content": beyond} if text else delta_of(choice)
         return _event({**data, "choices": [{**choice, "delta": delta}], **self._envelope})
 
     @property
@@ -74,11 +74,13 @@ class Transcript:
 
     def _text_of(self, data: dict[str, Any]) -> str:
         text = ""
-        for choice in data.get("choices") or ():
-            delta = choice.get("delta") or {}
+        for choice in choices_of(data):
+            delta = delta_of(choice)
+            content = delta.get("content") or ""
             others = {name for name, value in delta.items() if value and name not in _TOLD}
-            self.is_plain = self.is_plain and not others and choice.get("index", 0) == 0
-            text += delta.get("content") or ""
+            is_plain = isinstance(content, str) and not others and choice.get("index", 0) == 0
+            self.is_plain = self.is_plain and is_plain
+            text += content if isinstance(content, str) else ""
         return text
 
 

@@ -125,3 +125,17 @@ def test_events_that_are_whole_are_not_malformed() -> None:
     stream = EventStream(skip_prelude=False)
     stream.feed(b'event: x\ndata: {"a":\ndata: 1}\n\ndata:\n\ndata: {"b":"}\\n\\ndata: "}\n\n')
     stream.check()
+
+
+def test_two_halves_of_an_event_are_malformed_although_they_make_a_whole() -> None:
+    stream = EventStream(skip_prelude=True)
+    assert stream.feed(TEXT + b'data: {"choices":[]\n\ndata: "id":1}\n\n') == TEXT
+    with pytest.raises(StreamMalformed):
+        stream.check()
+
+
+@pytest.mark.parametrize("choices", ["1", '["text"]', '[{"delta":"text"}]', '{"delta":{}}'])
+def test_choices_of_another_shape_go_through(choices: str) -> None:
+    event = f'data: {{"choices":{choices}}}\n\n'.encode()
+    stream = EventStream(skip_prelude=True)
+    assert stream.feed(event) == event
