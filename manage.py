@@ -269,7 +269,7 @@ def _warn_of_unserved(models: Sequence[str]) -> None:
     if all(maps[0].find(name) for name in models):
         return
     resources, _ = with_tables(lambda tables: Resources(tables).readable())
-    maps += [ModelMap.parse(each.model_map, kind=each.kind) for each in resources if each.active]
+    maps += [ModelMap.of(each) for each in resources if each.active]
     missing = [name for name in models if not any(served.find(name) for served in maps)]
     who = "no resource serves" if resources else "AZURE_OPENAI_MODEL_MAP does not serve"
     if missing:

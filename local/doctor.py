@@ -12,14 +12,13 @@ from local import doctor_resources, doctor_store, doctor_versions, health
 from local.doctor_clock import Clock
 from local.doctor_findings import Finding, ok, problem, warning
 from local.doctor_store import Store
-from local.store import read_settings
+from local.store import OWN_SETTINGS, own_settings, read_settings
 from shared.errors import ConfigurationError
 from shared.model_map import ModelMap
 from shared.models import Resource
-from shared.settings import Settings, Storage, storage_from_environ
+from shared.settings import Settings, storage_from_environ
 from shared.tables import Tables
 
-_SETTINGS = ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_MODEL_MAP")
 _STORAGES = ("EVENT_STORAGE", "AzureWebJobsStorage")
 _FORMS = ("__tableServiceUri", "__clientId")
 _KNOWN = {field.alias for field in Settings.model_fields.values() if field.alias}
@@ -52,32 +51,31 @@ async def _examine() -> list[Finding]:
         resources = [*([own.resource] if own else []), *store.resources]
         if resources:
             await clock.ask(session, resources[0].endpoint)
-    settings = own or Settings.model_construct(  # the defaults
-        endpoint="", model_map="", storage=Storage()
-    )
     return [
         *findings,
         *_misspelt(store.resources),
         *store.findings,
         *(doctor_resources.unserved(store.events, resources) if own else []),
         clock.finding(),
-        *await doctor_resources.examine(settings, resources),
+        *await doctor_resources.examine(own, resources),
     ]
 
 
 def _own() -> tuple[Settings | None, list[Finding]]:
     """The app's settings, if they are here and right."""
-    if not any(os.environ.get(name, "").strip() for name in _SETTINGS):
-        told = f"{' and '.join(_SETTINGS)} are not set here: the resource default is not checked."
-        fix = "Set them here as the app has them, or in local.settings.json."
-        return None, [warning("settings", told, fix)]
     try:
-        own = Settings.from_environ()
-        models = ModelMap.parse(own.model_map).models
+        own = own_settings()
     except ConfigurationError as error:
         return None, [problem("settings", error.message, _CORRECT)]
+    if own is None:
+        told = (
+            f"{' and '.join(OWN_SETTINGS)} are not set here: the resource default is not checked."
+        )
+        fix = "Set them here as the app has them, or in local.settings.json."
+        return None, [warning("settings", told, fix)]
     by = "its key" if own.api_key else "identity"
-    told = f"{own.endpoint} is called by {by}; it serves {', '.join(models)}."
+    models = ", ".join(ModelMap.of(own.resource).models)
+    told = f"{own.endpoint} is called by {by}; it serves {models}."
     return own, [ok("settings", told)]
 
 

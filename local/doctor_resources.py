@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from local import resource_check
 from local.doctor_findings import Finding, ok, problem, warning
 from local.resource_check import Outcome
-from shared.model_map import ModelMap
+from shared.catalogue import Catalogue
 from shared.models import Event, Resource
 from shared.settings import Settings
 
@@ -27,21 +27,21 @@ _UNREACHABLE = "Check the endpoint, and that this machine may reach it."
 _FAILING = "Look at Azure's status; meanwhile another resource takes the calls, if there is one."
 
 
-async def examine(settings: Settings, resources: Sequence[Resource]) -> list[Finding]:
+async def examine(own: Settings | None, resources: Sequence[Resource]) -> list[Finding]:
     """One finding for each deployment that is asked, and one for each resource that is not."""
     asked = [each for each in resources if each.active and not _lacks_key(each)]
     by_name = {resource.name: resource for resource in asked}
-    outcomes = await resource_check.check(settings, asked)
+    outcomes = await resource_check.check(own, asked)
     findings = [_answered(each, by_name[each.deployment.partition("/")[0]]) for each in outcomes]
     return findings + [_not_asked(each) for each in resources if each.name not in by_name]
 
 
 def unserved(events: Sequence[Event], resources: Sequence[Resource]) -> list[Finding]:
     """The models that events allow, and no resource serves."""
-    maps = [ModelMap.parse(each.model_map, kind=each.kind) for each in resources if each.active]
+    catalogue = Catalogue.of(resources)
     findings = []
     for event in events:
-        missing = [name for name in event.models if not any(each.find(name) for each in maps)]
+        missing = [name for name in event.models if not catalogue.find(name)]
         if missing and event.end > datetime.now(UTC):
             told = (
                 f"The event '{event.name}' allows {', '.join(missing)}, which no resource serves."

@@ -19,7 +19,7 @@ from shared.upstream import Upstream, open_session
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
-_TIMEOUT_S = 60
+_CONNECT_S, _TIMEOUT_S = 5, 60
 _MESSAGES = [{"role": "user", "content": "Hi"}]
 # The newer one first, which some models take only; others do not know it yet.
 _LIMITS = ("max_completion_tokens", "max_tokens")
@@ -46,8 +46,11 @@ class Outcome(NamedTuple):
         return not self.problem
 
 
-async def check(settings: Settings, resources: Iterable[Resource]) -> list[Outcome]:
-    """All deployments at once, each of them once; the outcomes in the order of the model maps."""
+async def check(own: Settings | None, resources: Iterable[Resource]) -> list[Outcome]:
+    """All deployments at once, each of them once; the outcomes in the order of the model maps.
+
+    `own` are the settings of the app, for the key of its own resource.
+    """
     async with AsyncExitStack() as stack:
 
         def identity() -> "AsyncTokenCredential":
@@ -55,8 +58,9 @@ async def check(settings: Settings, resources: Iterable[Resource]) -> list[Outco
             stack.push_async_callback(found.close)
             return found
 
-        session = await stack.enter_async_context(open_session(settings))
-        upstream = Upstream(session, BearerToken(identity), settings.api_key, _TIMEOUT_S)
+        own_key = own.api_key if own else None
+        session = await stack.enter_async_context(open_session(_CONNECT_S))
+        upstream = Upstream(session, BearerToken(identity), own_key, _TIMEOUT_S)
         return await asyncio.gather(
             *(
                 _check(upstream, resource, deployment, names)
@@ -69,7 +73,7 @@ async def check(settings: Settings, resources: Iterable[Resource]) -> list[Outco
 def _deployments(resource: Resource) -> dict[str, str]:
     """The deployments, and by which names to tell what they are for."""
     names: dict[str, str] = {}
-    for entry in ModelMap.parse(resource.model_map, resource.name, resource.kind).entries:
+    for entry in ModelMap.of(resource).entries:
         names.setdefault(entry.deployment, f"{entry.model} {entry.deployment}")
     return names
 

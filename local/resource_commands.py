@@ -14,16 +14,14 @@ from local.display import complain, print_out
 from local.options import wrong
 from local.resource_check import Outcome
 from local.resource_display import States, print_outcomes, print_resource, print_resources
-from local.store import with_tables
+from local.store import own_settings, with_tables
 from shared import resources
 from shared.errors import ConfigurationError
-from shared.model_map import ModelMap
 from shared.models import Resource
 from shared.resources import Resources
-from shared.settings import OWN_RESOURCE, Settings, storage_from_environ
+from shared.settings import OWN_RESOURCE, Settings
 from shared.tables import RowExists
 
-_SETTINGS = ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_MODEL_MAP")
 app = typer.Typer(no_args_is_help=True, help="Resources: the accounts that calls go to.")
 
 
@@ -135,23 +133,16 @@ async def _check(store: Resources, name: str | None) -> list[Outcome]:
     else:
         asked = [own.resource] if own else []
         asked += [resource for resource in await store.all() if resource.active]
-    settings = own or Settings.model_construct(  # the defaults
-        endpoint="", model_map="", storage=storage_from_environ()
-    )
-    return await resource_check.check(settings, asked)
+    return await resource_check.check(own, asked)
 
 
 def _own() -> Settings | None:
     """The settings of the app, if they are here; if they are wrong, it says so on stderr."""
-    if not any(os.environ.get(name, "").strip() for name in _SETTINGS):
-        return None
     try:
-        own = Settings.from_environ()
-        ModelMap.parse(own.resource.model_map)
+        return own_settings()
     except ConfigurationError as error:
         complain(f"Warning: {OWN_RESOURCE} is left out. {error.message}")
         return None
-    return own
 
 
 def _ask(url: str) -> tuple[States | None, list[str]]:

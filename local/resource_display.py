@@ -93,5 +93,4 @@ def _state(resource: Resource, entry: Entry, states: States | None) -> str | Non
 
 
 def _entries(resource: Resource) -> Sequence[Entry]:
-    where = f"The resource {resource.name}"
-    return ModelMap.parse(resource.model_map, where, resource.kind).entries
+    return ModelMap.of(resource).entries

@@ -114,7 +114,7 @@ def run(port: int, children: Children) -> None:
     is_simulated = (os.environ.get("AZURE_OPENAI_ENDPOINT") or SIMULATOR_URL) == SIMULATOR_URL
     if is_simulated:
         _use_simulator(children)
-    ModelMap.parse(Settings.from_environ().model_map)  # says at once what is missing or wrong
+    ModelMap.of(Settings.from_environ().resource)  # says at once what is missing or wrong
     asyncio.run(_open_event())
     _start_host(port, children)
     _say(_welcome(port, is_simulated))

@@ -39,7 +39,7 @@ class App:
 
         self.settings = settings
         self._posts = Posts(settings.breaker_failures)
-        self._session = open_session(settings)
+        self._session = open_session(settings.connect_timeout_s)
         self._tables = Tables(settings.storage, self._session)
         self._resources = ResourceCache(
             settings.resource, Resources(self._tables).readable, self._posts, time.monotonic

@@ -43,14 +43,7 @@ class Catalogue:
     @classmethod
     def of(cls, resources: Iterable[Resource]) -> "Catalogue":
         """Raises ConfigurationError, which names the resource, for a model map that cannot be read."""
-        return cls(
-            (
-                resource,
-                ModelMap.parse(resource.model_map, f"resource {resource.name}", resource.kind),
-            )
-            for resource in resources
-            if resource.active
-        )
+        return cls((resource, ModelMap.of(resource)) for resource in resources if resource.active)
 
     @property
     def models(self) -> list[str]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from shared.errors import ConfigurationError
+from shared.models import Resource
+from shared.settings import OWN_RESOURCE
 
 _DEPLOYMENT = re.compile(r"[A-Za-z0-9._-]+")
 _MODEL = re.compile(r"[^\s|,;]+")
@@ -54,6 +56,15 @@ class ModelMap:
                 ) from None
             entries[entry.model.casefold()] = entry
         return cls(tuple(entries.values()))
+
+    @classmethod
+    def of(cls, resource: Resource) -> Self:
+        """The map of a resource. Raises ConfigurationError, which says where it stands."""
+        is_own = resource.name == OWN_RESOURCE
+        where = (
+            "AZURE_OPENAI_MODEL_MAP" if is_own else f"The resource {resource.name}: the model map"
+        )
+        return cls.parse(resource.model_map, where, resource.kind)
 
     @property
     def models(self) -> list[str]:

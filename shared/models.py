@@ -71,14 +71,22 @@ class Event(BaseModel):
     organizer_email: str = Field("", alias="OrganizerEmail")
 
 
-def _endpoint(value: str) -> str:
-    """An address without the slash at its end."""
+def base_url(value: str) -> str:
+    """An address without the slash at its end. Raises ValueError if it is none."""
     url = urlsplit(value.strip().rstrip("/"))
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError("write it as https://NAME.openai.azure.com")
     if url.query or url.fragment or url.username is not None:
         raise ValueError("write it without a query, a fragment or a user")
     return f"{url.scheme}://{url.netloc}{url.path}"
+
+
+def azure_endpoint(value: str) -> str:
+    """The address of an Azure OpenAI resource. Raises ValueError for anything behind the host."""
+    url = base_url(value)
+    if urlsplit(url).path:
+        raise ValueError("write it as https://NAME.openai.azure.com, with nothing behind the host")
+    return url
 
 
 class Resource(BaseModel):
@@ -94,7 +102,7 @@ class Resource(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
-    endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(alias="Endpoint")
+    endpoint: Annotated[str, AfterValidator(base_url)] = Field(alias="Endpoint")
     kind: Literal["azure", "openai"] = Field("azure", alias="Kind")
     key_setting: str = Field("", alias="KeySetting", pattern=r"^\w*$")
     model_map: str = Field(alias="ModelMap")
@@ -106,8 +114,11 @@ class Resource(BaseModel):
 
     @model_validator(mode="after")
     def _has_no_path_on_azure(self) -> Self:
-        if self.kind == "azure" and urlsplit(self.endpoint).path:
-            raise ValueError("Endpoint: write it with nothing behind the host")
+        if self.kind == "azure":
+            try:
+                azure_endpoint(self.endpoint)
+            except ValueError as error:
+                raise ValueError(f"Endpoint: {error}") from None
         return self
 
 

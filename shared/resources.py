@@ -83,7 +83,7 @@ def check(members: dict[str, Any]) -> Resource:
             f"The resource {name}: KeySetting: write the name of the app setting that holds the key, "
             "not the key itself."
         )
-    ModelMap.parse(resource.model_map, f"The resource {name}: the model map", resource.kind)
+    ModelMap.of(resource)
     return resource
 
 

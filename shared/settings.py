@@ -16,16 +16,7 @@ from pydantic import (
 )
 
 from shared.errors import ConfigurationError
-from shared.models import Resource
-
-
-def _endpoint(value: str) -> str:
-    """`https://NAME.openai.azure.com`, with or without a trailing slash."""
-    url = urlsplit(value.strip().rstrip("/"))
-    extra = url.path or url.query or url.fragment or url.username
-    if url.scheme not in ("http", "https") or not url.hostname or extra:
-        raise ValueError("write it as https://NAME.openai.azure.com, with nothing behind the host")
-    return f"{url.scheme}://{url.netloc}"
+from shared.models import Resource, azure_endpoint
 
 
 def _service_uri(value: str) -> str:
@@ -62,7 +53,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
-    endpoint: Annotated[Text, AfterValidator(_endpoint)] = Field(alias="AZURE_OPENAI_ENDPOINT")
+    endpoint: Annotated[Text, AfterValidator(azure_endpoint)] = Field(alias="AZURE_OPENAI_ENDPOINT")
     api_key: SecretStr | None = Field(None, alias=_KEY)
     api_version: Annotated[Text, Field(pattern=r"^[\w.-]+$")] = Field(
         "2024-10-21", alias="AZURE_OPENAI_API_VERSION"

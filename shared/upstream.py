@@ -12,7 +12,7 @@ from shared.credentials import BearerToken
 from shared.errors import StreamCut, UpstreamTimeout, UpstreamUnreachable
 from shared.models import Resource
 from shared.operations import Operation
-from shared.settings import OWN_RESOURCE, Settings, key_from_environ
+from shared.settings import OWN_RESOURCE, key_from_environ
 
 _HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
 # Azure's front ends keep an idle connection for minutes, aiohttp by default for 15 s.
@@ -20,13 +20,13 @@ _KEEP_ALIVE_S = 60
 _CONNECTIONS_PER_HOST = 512
 
 
-def open_session(settings: Settings) -> aiohttp.ClientSession:
+def open_session(connect_timeout_s: float) -> aiohttp.ClientSession:
     """The process's one session; it belongs to the loop that runs now."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=0, limit_per_host=_CONNECTIONS_PER_HOST, keepalive_timeout=_KEEP_ALIVE_S
         ),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_timeout_s),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
     )

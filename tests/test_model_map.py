@@ -4,6 +4,7 @@ import pytest
 
 from shared.errors import ConfigurationError
 from shared.model_map import ModelMap
+from shared.models import Resource
 from shared.operations import CHAT_COMPLETIONS, EMBEDDINGS
 
 MAP = ModelMap.parse("gpt-3.5-turbo|gpt-35-turbo, GPT-4 | prod-4 ,text-embedding-3-small|embed")
@@ -106,3 +107,13 @@ def test_a_malformed_map_names_the_entry_and_what_is_wrong(text: str, complaint:
         ModelMap.parse(text)
     assert complaint in error.value.message
     assert "AZURE_OPENAI_MODEL_MAP" in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [("default", "AZURE_OPENAI_MODEL_MAP: entry 1"), ("west", "The resource west: the model map")],
+)
+def test_a_wrong_map_is_named_where_it_stands(name: str, where: str) -> None:
+    resource = Resource(name=name, endpoint="https://a.openai.azure.com", model_map="a|b|c")
+    with pytest.raises(ConfigurationError, match=where):
+        ModelMap.of(resource)
