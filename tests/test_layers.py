@@ -21,7 +21,7 @@ LAYERS = [
     ["limits", "access", "attempts", "model_map", "sse", "headers", "leases", "tokens"],
     ["telemetry"],
     ["caps", "operations", "call_log"],
-    ["usage", "settings", "models"],
+    ["usage", "settings", "models", "wishes"],
     ["errors"],
 ]
 ONLY_IN = {
