@@ -13,6 +13,7 @@ from shared.errors import GatewayError
 from shared.model_map import ModelMap
 from shared.models import Resource
 from shared.operations import CHAT_COMPLETIONS, EMBEDDINGS, Operation
+from shared.plan import Deployment
 from shared.settings import Settings
 from shared.upstream import Upstream, open_session
 
@@ -110,7 +111,8 @@ async def _post(
     body: dict[str, Any],
 ) -> tuple[int, str]:
     sent = json.dumps(body).encode()
-    reply = await upstream.post(resource, operation, deployment, {}, sent, _TIMEOUT_S)
+    asked = Deployment(resource, deployment)
+    reply = await upstream.post(asked, operation, {}, sent, _TIMEOUT_S)
     try:
         return reply.status, (await reply.read()).decode("utf-8", "replace")
     finally:

@@ -1,33 +1,21 @@
 """The catalogue: which deployments, on all resources together, serve a model."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 from shared.errors import NotFound
 from shared.model_map import Entry, ModelMap
 from shared.models import Resource
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Deployment:
-    """A deployment on a resource. `key` is its name everywhere outside: `RESOURCE/DEPLOYMENT`."""
-
-    resource: Resource
-    name: str
-    flags: frozenset[str]
-    key: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "key", f"{self.resource.name}/{self.name}")
+from shared.plan import Deployment, Leg, Plan, by_priority
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Served:
-    """A model, as the organiser writes it, and the deployments that serve it."""
+    """A model, as the organiser writes it, and the plan for a call to it."""
 
     model: str
-    deployments: tuple[Deployment, ...]
+    plan: Plan
 
 
 class Catalogue:
@@ -39,11 +27,17 @@ class Catalogue:
         # A catalogue lives until a resource changes, its answers as long.
         self.find = lru_cache(maxsize=1024)(self._find)
         self.narrow = lru_cache(maxsize=256)(self._narrow)
+        self.on = lru_cache(maxsize=256)(self._on)
 
     @classmethod
     def of(cls, resources: Iterable[Resource]) -> "Catalogue":
         """Raises ConfigurationError, which names the resource, for a model map that cannot be read."""
         return cls((resource, ModelMap.of(resource)) for resource in resources if resource.active)
+
+    @property
+    def resources(self) -> list[str]:
+        """The names of the resources that serve any of it."""
+        return [resource.name for resource, found in self._maps if found.entries]
 
     @property
     def models(self) -> list[str]:
@@ -68,8 +62,9 @@ class Catalogue:
         ]
         if not found:
             return None
-        deployments = [self._deployment(resource, entry) for resource, entry in found]
-        return Served(found[0][1].model, tuple(deployments))
+        name = found[0][1].model
+        legs = [Leg(self._deployment(resource, entry), name) for resource, entry in found]
+        return Served(name, by_priority(legs))
 
     def find_deployment(self, name: str) -> Served | None:
         """What serves a name in an Azure path: a model, else what the deployment of this name serves."""
@@ -105,6 +100,17 @@ class Catalogue:
         narrowed = Catalogue((resource, found.narrow(models)) for resource, found in self._maps)
         narrowed._deployments = self._deployments
         return narrowed
+
+    def _on(self, resource: str) -> "Catalogue | None":
+        """Only what this resource serves, which is named as we do or as its host is; None if unknown."""
+        name = resource.casefold()
+        found = [part for part in self._maps if part[0].name == name]
+        found = found or [part for part in self._maps if part[0].account == name]
+        if not found:
+            return None
+        there = Catalogue(found)
+        there._deployments = self._deployments
+        return there
 
     def _entries(self) -> Iterable[tuple[Resource, Entry]]:
         return ((resource, entry) for resource, found in self._maps for entry in found.entries)

@@ -8,6 +8,7 @@ from shared.call_log import CallLog
 from shared.headers import RawHeaders
 from shared.models import Caller
 from shared.operations import Operation, Target
+from shared.wishes import Wish, Wishes
 
 
 class Stream(Protocol):
@@ -37,3 +38,4 @@ class Call:
     headers: RawHeaders
     body: bytes
     log: CallLog
+    wishes: Wish | Wishes | None = None

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import random
 import time
-from collections import Counter as Tally
 from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -15,7 +14,6 @@ from pydantic_core import from_json
 from shared import routing, usage
 from shared.breaker import State
 from shared.call_log import LEFT, Tried
-from shared.catalogue import Deployment
 from shared.errors import (
     ConfigurationError,
     GatewayError,
@@ -28,6 +26,7 @@ from shared.exchange import Call
 from shared.headers import to_upstream
 from shared.metering import Meter
 from shared.outgoing import Outgoing, Sent
+from shared.plan import Leg, Plan
 from shared.posts import Attempt, Post, Posts
 from shared.relay import FirstEventFailed, Relay
 from shared.settings import Settings
@@ -45,6 +44,11 @@ _QUEUE_RETRY_S = 2.0
 _PARSED_BYTES = 2**18
 # A wait with more digits than this is no wait.
 _DIGITS = 12
+_MISCONFIGURED = (401, 403, 404)
+_TIMED_OUT = 408
+# What tells more of a call's failed attempts: that a deployment is busy, rather than that it refuses our key.
+_RANKS = {429: 2, 401: 0, 403: 0, 404: 0}
+_MOST_ATTEMPTS = 10
 _WAITS = (b"retry-after", b"retry-after-ms", b"x-ms-retry-after-ms")
 _logger = logging.getLogger("gateway")
 
@@ -53,7 +57,7 @@ _logger = logging.getLogger("gateway")
 class Opened:
     """A deployment's answer, of which nothing has gone to the caller yet."""
 
-    post: Post
+    leg: Leg
     status: int
     headers: Sequence[tuple[bytes, bytes]]
     body: "bytes | Relay"
@@ -69,9 +73,7 @@ class Failover:
         self.upstream = upstream
         self.posts = posts
 
-    async def open(
-        self, call: Call, deployments: tuple[Deployment, ...], outgoing: Outgoing, meter: Meter
-    ) -> Opened:
+    async def open(self, call: Call, plan: Plan, outgoing: Outgoing, meter: Meter) -> Opened:
         """The first answer that is good, or whose error is the caller's; else the most telling error.
 
         Raises GatewayError if no deployment has answered at all: UpstreamBusy while all of them are
@@ -79,20 +81,51 @@ class Failover:
         """
         attendee = f"{call.caller.event.code}/{call.caller.attendee}"
         posts = self.posts
-        ordered = routing.order(deployments, attendee, lambda one: posts.of(one).lane.in_flight)
-        return await _Search(
-            self, call, [posts.of(each) for each in ordered], outgoing, meter, attendee
-        ).run()
+        legs = routing.order(plan, attendee, lambda one: posts.of(one).lane.in_flight)
+        return await _Search(self, call, legs, outgoing, meter, attendee).run()
+
+
+class _Way:
+    """A leg of the plan, as this call has found it so far."""
+
+    def __init__(self, leg: Leg, post: Post) -> None:
+        self.leg = leg
+        self.post = post
+        self.failures = 0
+        self.is_over = False
+        self.is_hurried = False
+
+    def may_retry(self, status: int) -> bool:
+        """Whether this status calls for another attempt here."""
+        policy = self.leg.policy
+        if policy.retry_on is not None:
+            return status in policy.retry_on
+        return status == 429 or _is_failure(status)
+
+    def may_move_on(self, status: int) -> bool:
+        """Whether this status calls for an attempt elsewhere."""
+        policy = self.leg.policy
+        if policy.moves_on is not None:
+            return status in policy.moves_on
+        return status == 429 or _is_failure(status) or status in _MISCONFIGURED
+
+    def fail(self, status: int) -> None:
+        """Note an attempt that has failed. A deployment that is busy shows by its breaker when it is over."""
+        retries = self.leg.policy.retries
+        self.failures += 1
+        is_used_up = self.failures > (1 if retries is None else retries)
+        if not self.may_retry(status) or (is_used_up and (status != 429 or retries is not None)):
+            self.is_over = True
 
 
 class _Search:
-    """One call's search for a deployment that answers it. `posts` are in the order of preference."""
+    """One call's search for a deployment that answers it. `legs` are in the order of preference."""
 
     def __init__(
         self,
         failover: Failover,
         call: Call,
-        posts: Sequence[Post],
+        legs: Sequence[Leg],
         outgoing: Outgoing,
         meter: Meter,
         attendee: str,
@@ -100,61 +133,59 @@ class _Search:
         self._settings = failover.settings
         self._upstream = failover.upstream
         self._call = call
-        self._posts = posts
+        self._ways = [_Way(leg, failover.posts.of(leg.deployment)) for leg in legs]
         self._outgoing = outgoing
         self._meter = meter
         self._attendee = attendee
-        self._attempts_left = self._settings.max_attempts
+        self._attempts_left = _budget(legs, self._settings.max_attempts)
         self._deadline = time.monotonic() + self._settings.first_byte_timeout_s
-        self._given_up: set[Post] = set()
-        self._failures: Tally[Post] = Tally()
         self._transcript = Transcript() if call.caller.event.resume_streams else None
         self._worst: Opened | GatewayError | None = None
         self._worst_rank = -1
 
     async def run(self) -> Opened:
-        while self._attempts_left and (post := await self._next()):
+        while self._attempts_left and (way := await self._next()):
             self._attempts_left -= 1
-            attempt = Attempt(post, time.monotonic())
-            if opened := await self._try(attempt):
+            if opened := await self._try(way):
                 return opened
         return self._give_up()
 
     async def resume(self, broken: Post) -> Relay | None:
         """The stream of another deployment than this one, which was cut; None if there is none."""
-        self._given_up.add(broken)
+        for way in self._ways:
+            way.is_over = way.is_over or way.post is broken
         self._deadline = time.monotonic() + self._settings.first_byte_timeout_s
         try:
             opened = await self.run()
         except GatewayError:
             return None
-        self._call.log.deployment = opened.post.deployment.key
+        self._call.log.deployment = opened.leg.deployment.key
         return opened.body if isinstance(opened.body, Relay) else None
 
-    async def _next(self) -> Post | None:
-        """The post for the next attempt, with a place there; None if none can take it soon."""
+    async def _next(self) -> _Way | None:
+        """The way for the next attempt, with a place there; None if none can take it soon."""
         while (left_s := self._deadline - time.monotonic()) > 0:
             now = time.monotonic()
-            candidates = [post for post in self._posts if post not in self._given_up]
-            free = [post for post in candidates if post.breaker.free_at(now) <= now]
+            candidates = [way for way in self._ways if not way.is_over]
+            free = [way for way in candidates if way.post.breaker.free_at(now) <= now]
             if not free:
-                if not await self._wait_for(candidates):
+                if not await self._wait_for([way.post for way in candidates]):
                     return None
                 continue
-            free.sort(key=lambda post: post.breaker.is_suspect(now))
-            post = await self._place(free, min(left_s, self._settings.queue_timeout_s))
-            if post.breaker.admit(time.monotonic()):
-                return post
-            post.lane.release()
+            free.sort(key=lambda way: way.post.breaker.is_suspect(now))
+            way = await self._place(free, min(left_s, self._settings.queue_timeout_s))
+            if way.post.breaker.admit(time.monotonic()):
+                return way
+            way.post.lane.release()
         return None
 
-    async def _place(self, free: Sequence[Post], timeout_s: float) -> Post:
+    async def _place(self, free: Sequence[_Way], timeout_s: float) -> _Way:
         """The first of these that has a place, else the first in which one becomes free."""
         try:
-            lane = await acquire([post.lane for post in free], self._attendee, timeout_s)
+            lane = await acquire([way.post.lane for way in free], self._attendee, timeout_s)
         except (QueueFull, TimeoutError):
             raise _busy(_QUEUE_RETRY_S) from None
-        return next(post for post in free if post.lane is lane)
+        return next(way for way in free if way.post.lane is lane)
 
     async def _wait_for(self, candidates: Sequence[Post]) -> bool:
         """Wait until the first of these has cooled down, if that is soon.
@@ -171,26 +202,30 @@ class _Search:
         await asyncio.sleep(wait_s + random.uniform(0, _JITTER_S))
         return True
 
-    async def _try(self, attempt: Attempt) -> Opened | None:
-        """Make the attempt. Returns the answer if the search is over, else notes what went wrong."""
-        post, log = attempt.post, self._call.log
+    async def _try(self, way: _Way) -> Opened | None:
+        """Make an attempt. Returns the answer if the search is over, else notes what went wrong."""
+        post, log = way.post, self._call.log
+        attempt = Attempt(post, time.monotonic())
         began = time.monotonic()
         outcome: str | int = LEFT
         log.attempts += 1
         is_handed_on = False
         try:
-            sent = self._outgoing.to(post.deployment, post.learned.change)
-            opened = await self._open(attempt, sent)
+            sent = self._outgoing.to(post.deployment, post.learned.change, way.leg.params)
+            opened = await self._open(way, attempt, sent)
             outcome = opened.status
-            if self._is_final(attempt, opened, sent):
+            if self._is_final(way, attempt, opened, sent):
                 is_handed_on = isinstance(opened.body, Relay)
                 return opened
         except (UpstreamUnreachable, UpstreamTimeout, StreamMalformed) as error:
             outcome = error.code
-            self._note_failure(attempt, error)
+            if self._is_end_after(way, attempt, error):
+                raise
         except ConfigurationError as error:
             outcome = error.code
-            self._note_problem(attempt, error, error.message)
+            self._note_problem(attempt, error.message)
+            if self._is_end(way, error, error.status):
+                raise
         except GatewayError as error:
             outcome = error.code
             raise
@@ -198,22 +233,17 @@ class _Search:
             log.tried.append(Tried(post.deployment.key, outcome, time.monotonic() - began))
             if not is_handed_on:
                 attempt.end()
-        if self._attempts_left and self._failures[post] == 1 and post not in self._given_up:
-            await asyncio.sleep(random.uniform(0, _JITTER_S))
+        if self._attempts_left and way.failures and not way.is_over:
+            await asyncio.sleep(random.uniform(0, _JITTER_S * 2 ** (way.failures - 1)))
         return None
 
-    async def _open(self, attempt: Attempt, sent: Sent) -> Opened:
+    async def _open(self, way: _Way, attempt: Attempt, sent: Sent) -> Opened:
         """Send the call and wait for its answer: the whole of it, or the beginning of its stream."""
-        call, deployment = self._call, attempt.post.deployment
-        patience_s, is_last = self._patience(attempt.post)
+        call, leg = self._call, way.leg
+        patience_s, is_last = self._patience(way)
         until = time.monotonic() + patience_s
         reply = await self._upstream.post(
-            deployment.resource,
-            call.operation,
-            deployment.name,
-            to_upstream(call.headers),
-            sent.body,
-            patience_s,
+            leg.deployment, call.operation, to_upstream(call.headers), sent.body, patience_s
         )
         if reply.is_stream:
             relay = self._relay(reply, attempt, sent)
@@ -221,16 +251,16 @@ class _Search:
                 await relay.begin(until - time.monotonic(), is_last=is_last)
             except FirstEventFailed as error:
                 reply.close()
-                return Opened(attempt.post, error.status, (), error.body)
+                return Opened(leg, error.status, (), error.body)
             except BaseException:
                 reply.close()
                 raise
-            return Opened(attempt.post, reply.status, reply.headers, relay, sent.dropped)
+            return Opened(leg, reply.status, reply.headers, relay, sent.dropped)
         try:
             content, used = await self._read(reply)
         finally:
             reply.close()
-        return Opened(attempt.post, reply.status, reply.headers, content, sent.dropped, used)
+        return Opened(leg, reply.status, reply.headers, content, sent.dropped, used)
 
     async def _read(self, reply: Reply) -> tuple[bytes, Usage | None]:
         """A whole answer, and what it says was used. Raises UpstreamUnreachable if it is not whole."""
@@ -263,53 +293,66 @@ class _Search:
             resume=self.resume,
         )
 
-    def _patience(self, post: Post) -> tuple[float, bool]:
-        """How long to wait for this post to begin (s), and whether none is left to go to then."""
+    def _patience(self, way: _Way) -> tuple[float, bool]:
+        """How long to wait for this one to begin (s), and whether none is left to go to then."""
+        own_s, is_last = self._own_patience(way)
+        timeout_s = way.leg.policy.timeout_s
+        way.is_hurried = timeout_s is not None and timeout_s < own_s
+        return (timeout_s if way.is_hurried and timeout_s else own_s), is_last
+
+    def _own_patience(self, way: _Way) -> tuple[float, bool]:
         now = time.monotonic()
         left_s = self._deadline - now
         others = self._attempts_left and any(
-            other is not post and other not in self._given_up and other.breaker.free_at(now) <= now
-            for other in self._posts
+            other is not way and not other.is_over and other.post.breaker.free_at(now) <= now
+            for other in self._ways
         )
         if not others:
             return left_s, True
-        if self._outgoing.is_stream and not post.is_slow_to_begin:
+        if self._outgoing.is_stream and not way.post.is_slow_to_begin:
             return min(left_s, self._settings.failover_after_s), False
         return left_s / 2, False
 
-    def _is_final(self, attempt: Attempt, opened: Opened, sent: Sent) -> bool:
+    def _is_final(self, way: _Way, attempt: Attempt, opened: Opened, sent: Sent) -> bool:
         """Whether this answer ends the search; if not, what it tells is noted."""
-        post, status = attempt.post, opened.status
+        post, status = way.post, opened.status
         if isinstance(opened.body, Relay):
             return True
         if status == 429:
             attempt.limited(retry_after_s(opened.headers))
-            self._note(opened, rank=2)
-        elif status >= 500 or status == 408:
-            self._note_failure(attempt, opened)
-        elif status in (401, 403, 404):
-            self._note_problem(attempt, opened, f"Azure OpenAI answers {status}")
+        elif _is_failure(status):
+            attempt.failed()
+        elif status in _MISCONFIGURED:
+            self._note_problem(attempt, f"Azure OpenAI answers {status}")
         else:
             attempt.succeeded()
             has_learned = post.learns and post.learned.learn(status, opened.body, sent.members)
-            return not (has_learned and self._attempts_left)
+            if has_learned and self._attempts_left:
+                return False
+        return status < 400 or self._is_end(way, opened, status)
+
+    def _is_end_after(self, way: _Way, attempt: Attempt, error: GatewayError) -> bool:
+        """As `_is_end`, where no answer came. A caller in a hurry tells nothing of a deployment's health."""
+        is_silent = isinstance(error, UpstreamTimeout)
+        if not (is_silent and way.is_hurried):
+            attempt.failed()
+        if is_silent and way.leg.policy.retry_on is None:
+            way.is_over = True
+        return self._is_end(way, error, _TIMED_OUT if is_silent else error.status)
+
+    def _is_end(self, way: _Way, what: Opened | GatewayError, status: int) -> bool:
+        """Whether the search ends with this failure, which is noted if it does not."""
+        way.fail(status)
+        if way.is_over and not way.may_move_on(status):
+            return True
+        self._note(what, rank=_RANKS.get(status, 1))
         return False
 
-    def _note_failure(self, attempt: Attempt, what: Opened | GatewayError) -> None:
-        """A second failure, or silence, is the end of a deployment for this call."""
-        attempt.failed()
-        self._failures[attempt.post] += 1
-        if isinstance(what, UpstreamTimeout) or self._failures[attempt.post] > 1:
-            self._given_up.add(attempt.post)
-        self._note(what, rank=1)
-
-    def _note_problem(self, attempt: Attempt, what: Opened | GatewayError, problem: str) -> None:
-        breaker, key = attempt.post.breaker, attempt.post.deployment.key
-        if not breaker.problem:
-            _logger.error("deployment %s is misconfigured: %s", key, problem)
-        attempt.misconfigured(f"{key}: {problem}")
-        self._given_up.add(attempt.post)
-        self._note(what, rank=0)
+    def _note_problem(self, attempt: Attempt, problem: str) -> None:
+        breaker, deployment = attempt.post.breaker, attempt.post.deployment
+        if not (breaker.problem or deployment.callers_key):
+            _logger.error("deployment %s is misconfigured: %s", deployment.key, problem)
+        attempt.misconfigured(f"{deployment.key}: {problem}")
 
     def _note(self, what: Opened | GatewayError, rank: int) -> None:
         """Keep what tells most: that all are busy, rather than a failure or a refused key."""
@@ -318,8 +361,9 @@ class _Search:
 
     def _give_up(self) -> Opened:
         now = time.monotonic()
-        cooling = [post for post in self._posts if post.breaker.state(now) is State.COOLING]
-        soonest_s = min((post.breaker.free_at(now) - now for post in self._posts), default=1.0)
+        posts = [way.post for way in self._ways]
+        cooling = [post for post in posts if post.breaker.state(now) is State.COOLING]
+        soonest_s = min((post.breaker.free_at(now) - now for post in posts), default=1.0)
         if isinstance(self._worst, Opened):
             if self._worst.status == 429:
                 self._worst.headers = _with_retry_after(self._worst.headers, soonest_s)
@@ -330,6 +374,17 @@ class _Search:
             raise _busy(soonest_s)
         headers = _retry_after(soonest_s)
         raise UpstreamUnreachable("Azure OpenAI fails at present. Try again.", headers=headers)
+
+
+def _is_failure(status: int) -> bool:
+    return status >= 500 or status == _TIMED_OUT
+
+
+def _budget(legs: Sequence[Leg], usual: int) -> int:
+    """The attempts that a call has: more than usual if its caller asks for so many retries."""
+    retries = (leg.policy.retries for leg in legs)
+    asked = sum(1 + wanted for wanted in retries if wanted is not None)
+    return max(usual, min(asked, _MOST_ATTEMPTS))
 
 
 def _usage(content: bytes) -> Usage | None:

@@ -65,10 +65,16 @@ def check_types(operation: Operation, members: Members) -> None:
 
 
 class Output(NamedTuple):
-    """What a call asks for: so many answers of at most `each` tokens, or None where it leaves that open."""
+    """What a call asks for: so many answers of at most `each` tokens, unless it leaves that open."""
 
     answers: int
     each: int | None
+    is_open: bool
+
+    def cover(self, other: "Output") -> "Output":
+        """What covers both, where the same call may be sent in two ways."""
+        each = max(self.each or 0, other.each or 0) or None
+        return Output(max(self.answers, other.answers), each, self.is_open or other.is_open)
 
 
 def output(operation: Operation, members: Members, cap: int | None) -> Output:
@@ -77,7 +83,7 @@ def output(operation: Operation, members: Members, cap: int | None) -> Output:
     Raises BadRequest with `max_tokens_exceeded` if that is more than `cap` tokens.
     """
     if not operation.output_fields:
-        return Output(0, None)
+        return Output(0, None, is_open=False)
     answers = max(_count(members, field) or 1 for field in _MULTIPLIERS)
     asked = {
         field: count
@@ -90,7 +96,7 @@ def output(operation: Operation, members: Members, cap: int | None) -> Output:
                 raise _exceeded(field, cap, answers)
         if answers > cap:
             raise _exceeded("n", cap, answers)
-    return Output(answers, max(asked.values(), default=None))
+    return Output(answers, max(asked.values(), default=None), is_open=not asked)
 
 
 def with_members(body: bytes, members: Members, added: Members) -> bytes:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from shared import caps, tokens
 from shared.call_log import CallLog
@@ -65,18 +65,19 @@ class Meter:
         self._operation = operation
         self._caller = caller
         self._log = log
-        self._members: Members = {}
+        self._variants: Sequence[Members] = ()
         self._needs: Needs = []
         self._reservation = Reservation()
         self.is_over = False
 
-    async def reserve(self, members: Members, output: Output) -> int | None:
+    async def reserve(self, variants: Sequence[Members], output: Output) -> int | None:
         """Reserve the request, the tokens of its prompt, and those of the answers that may come.
 
+        `variants` are the bodies that the call may be sent with, and `output` covers all of them.
         Returns the tokens that each answer may have, if the caller leaves that open and a cap bounds
         it. Raises CapExceeded and EventStoreUnavailable.
         """
-        self._members = members
+        self._variants = variants
         event = self._caller.event
         bound = self._bound(output)
         prompt, need = 0, Need(0, 0)
@@ -173,12 +174,13 @@ class Meter:
         self._metering.ledger.add(event.code, attendee, log.model, self._operation.name, counts)
 
     def _prompt_estimate(self) -> int:
-        return tokens.prompt(self._members, self._operation.prompt_fields)
+        fields = self._operation.prompt_fields
+        return max((tokens.prompt(each, fields) for each in self._variants), default=0)
 
     def _bound(self, output: Output) -> int | None:
         """The bound on each answer, where the caller leaves it open and a cap calls for one."""
         event = self._caller.event
-        if not output.answers or output.each is not None:
+        if not output.is_open:
             return None
         if event.max_tokens is not None:
             return event.max_tokens // output.answers
@@ -196,11 +198,11 @@ def _needs(caller: Caller, operation: Operation | None, tokens: Need, now: float
 
 
 def _need(prompt: int, output: Output, bound: int | None) -> Need:
-    if bound is None:
-        asked = prompt + output.answers * (output.each or 0)
-        return Need(asked, asked)
-    least = min(bound, LEAST_OUTPUT_TOKENS)
-    return Need(prompt + output.answers * least, prompt + output.answers * bound)
+    asked = output.each or 0
+    least, most = asked, asked
+    if bound is not None:
+        least, most = max(asked, min(bound, LEAST_OUTPUT_TOKENS)), max(asked, bound)
+    return Need(prompt + output.answers * least, prompt + output.answers * most)
 
 
 def _column_of(error: BaseException) -> str:

@@ -121,6 +121,11 @@ class Resource(BaseModel):
                 raise ValueError(f"Endpoint: {error}") from None
         return self
 
+    @property
+    def account(self) -> str:
+        """The name that its host begins with: `hai` of https://hai.openai.azure.com."""
+        return (urlsplit(self.endpoint).hostname or "").partition(".")[0]
+
 
 class Key(NamedTuple):
     """What a caller shows: an event code and the attendee's name."""

@@ -1,11 +1,12 @@
 """What a call sends up: the caller's body, changed where the event's caps or a deployment call for it."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from shared.catalogue import Deployment
 from shared.limits import Members, dumped, with_members
 from shared.operations import Operation
 from shared.parameters import Change, adapt
+from shared.plan import Deployment
 
 # Older API versions of Azure refuse `stream_options`.
 _TELLS_USAGE_SINCE = "2024-09-01"
@@ -24,7 +25,7 @@ class Sent(NamedTuple):
 
 
 class Outgoing:
-    """A call's body; `each` is the bound on the tokens of each answer, where we set one."""
+    """A call's body; `each` is the bound on the tokens of each answer that its caller leaves open."""
 
     def __init__(
         self, operation: Operation, body: bytes, members: Members, each: int | None
@@ -35,10 +36,13 @@ class Outgoing:
         self._each = each
         self.is_stream = members.get("stream") is True
 
-    def to(self, deployment: Deployment, change: Change) -> Sent:
-        """The body for this deployment. Raises BadRequest for a number that cannot be written again."""
-        added: Members = {}
-        if self._each is not None:
+    def to(self, deployment: Deployment, change: Change, params: Mapping[str, Any]) -> Sent:
+        """The body for this deployment, with these members in place of the caller's.
+
+        Raises BadRequest for a number that cannot be written again.
+        """
+        added: Members = {**params}
+        if self._each is not None and self._is_open(params):
             added[self._operation.output_fields[0]] = self._each
         if deployment.resource.kind == "openai":
             added["model"] = deployment.name
@@ -52,6 +56,11 @@ class Outgoing:
             return Sent(dumped(adapted), adapted, dropped, asks_usage)
         body = with_members(self._body, self._members, added) if added else self._body
         return Sent(body, members, dropped, asks_usage)
+
+    def _is_open(self, params: Mapping[str, Any]) -> bool:
+        """Whether neither the caller nor these members say how long an answer may be."""
+        fields = self._operation.output_fields
+        return all(params.get(field, self._members.get(field)) is None for field in fields)
 
     def _must_ask_for_usage(self, deployment: Deployment) -> bool:
         """Whether this is a stream whose usage the upstream could tell, and the caller has not asked."""

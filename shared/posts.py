@@ -4,10 +4,11 @@ import time
 from collections.abc import Iterable
 
 from shared.breaker import Breaker, State
-from shared.catalogue import Catalogue, Deployment
+from shared.catalogue import Catalogue
 from shared.model_map import AUTO, REASONING
 from shared.parameters import REASONING as REASONING_CHANGE
 from shared.parameters import UNCHANGED, Learned
+from shared.plan import Deployment
 from shared.slots import Lane
 
 
@@ -66,6 +67,9 @@ class Posts:
         self._posts: dict[str, Post] = {}
 
     def of(self, deployment: Deployment) -> Post:
+        """Its post; a caller's own deployment gets a new one for each call, since nothing is kept of it."""
+        if deployment.callers_key:
+            return Post(deployment, self._failures)
         post = self._posts.get(deployment.key)
         if post is None or post.deployment is not deployment:
             post = self._posts[deployment.key] = self._renewed(deployment, post)

@@ -1,6 +1,9 @@
 """One forwarded call, from top to bottom: check, choose, reserve, forward, settle."""
 
-from shared import limits
+from collections.abc import Sequence
+from functools import reduce
+
+from shared import limits, planning
 from shared.catalogue import Catalogue, Served
 from shared.errors import GatewayError
 from shared.exchange import Answer, Call
@@ -9,8 +12,10 @@ from shared.headers import RawHeaders, stream_to_caller, to_caller
 from shared.metering import Meter, Metering
 from shared.models import Caller
 from shared.outgoing import Outgoing
+from shared.plan import Plan
 from shared.relay import Relay
 from shared.resource_cache import ResourceCache
+from shared.wishes import Wish, Wishes
 
 
 class Proxy:
@@ -31,20 +36,22 @@ class Proxy:
                 error.headers = {**meter.rate_limits(), **attempts, **error.headers}
             raise
 
-    async def models(self, caller: Caller) -> Catalogue:
-        """The part of the catalogue that the caller's event allows."""
-        return (await self._resources.catalogue()).narrow(caller.event.models)
+    async def models(self, caller: Caller, wishes: Wish | Wishes | None = None) -> Catalogue:
+        """The part of the catalogue that the caller's event allows, and to which the wishes keep."""
+        return planning.narrow(await self._allowed(caller), wishes)
 
     async def _forward(self, call: Call, meter: Meter) -> Answer:
         members = limits.parse_body(call.body)
         limits.check_types(call.operation, members)
         served = await self._choose(call, members)
         call.log.model = served.model
-        output = limits.output(call.operation, members, call.caller.event.max_tokens)
-        each = await meter.reserve(members, output)
+        variants = _variants(call, members, served.plan)
+        output = _output(call, variants)
+        each = await meter.reserve(variants, output)
         outgoing = Outgoing(call.operation, call.body, members, each)
-        opened = await self._failover.open(call, served.deployments, outgoing, meter)
-        call.log.deployment = opened.post.deployment.key
+        opened = await self._failover.open(call, served.plan, outgoing, meter)
+        call.log.deployment = opened.leg.deployment.key
+        call.log.model = opened.leg.model
         if isinstance(opened.body, Relay):
             call.log.first_token_ms = call.log.ms
             return Answer(
@@ -63,18 +70,33 @@ class Proxy:
 
     async def _choose(self, call: Call, members: limits.Members) -> Served:
         """What serves this call; an Azure path decides whatever the body says. Raises NotFound."""
-        allowed = await self.models(call.caller)
-        deployment = call.target.deployment
-        asked = limits.model_of({"model": deployment} if deployment else members)
-        if deployment:
-            served = allowed.find_deployment(asked)
-        elif asked:
-            served = allowed.find(asked)
-        else:
-            served = allowed.first(call.operation.fits)
-        if served is None:
-            raise allowed.unknown(asked)
-        return served
+        deployment, models = call.target.deployment, call.caller.event.models
+        named = limits.model_of({"model": deployment} if deployment else members)
+        asked = planning.Asked(
+            call.operation, named if deployment else "", "" if deployment else named, models
+        )
+        return planning.plan(await self._allowed(call.caller), call.wishes, asked)
+
+    async def _allowed(self, caller: Caller) -> Catalogue:
+        return (await self._resources.catalogue()).narrow(caller.event.models)
+
+
+def _variants(call: Call, members: limits.Members, plan: Plan) -> list[limits.Members]:
+    """The bodies that the call may be sent with, as its plan has it. Raises BadRequest."""
+    variants = []
+    for replaced in {id(leg.params): leg.params for leg in plan.legs}.values():
+        variants.append({**members, **replaced} if replaced else members)
+        if replaced:
+            limits.check_types(call.operation, variants[-1])
+    return variants
+
+
+def _output(call: Call, variants: Sequence[limits.Members]) -> limits.Output:
+    """What may come out of any of these bodies. Raises BadRequest if it is more than the event allows."""
+    cap = call.caller.event.max_tokens
+    return reduce(
+        limits.Output.cover, (limits.output(call.operation, each, cap) for each in variants)
+    )
 
 
 def _headers(headers: RawHeaders, opened: Opened, call: Call, meter: Meter) -> RawHeaders:
@@ -84,7 +106,7 @@ def _headers(headers: RawHeaders, opened: Opened, call: Call, meter: Meter) -> R
         names = {name.encode() for name in ours}
         headers = [header for header in headers if header[0] not in names]
     ours["x-gateway-attempts"] = str(call.log.attempts)
-    ours["x-gateway-deployment"] = opened.post.deployment.key
+    ours["x-gateway-deployment"] = opened.leg.deployment.key
     if opened.dropped:
         ours["x-gateway-dropped-params"] = ",".join(opened.dropped)
     return headers + [(name.encode(), value.encode()) for name, value in ours.items()]

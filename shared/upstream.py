@@ -12,6 +12,7 @@ from shared.credentials import BearerToken
 from shared.errors import StreamCut, UpstreamTimeout, UpstreamUnreachable
 from shared.models import Resource
 from shared.operations import Operation
+from shared.plan import Deployment
 from shared.settings import OWN_RESOURCE, key_from_environ
 
 _HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
@@ -107,9 +108,8 @@ class Upstream:
 
     async def post(
         self,
-        resource: Resource,
+        deployment: Deployment,
         operation: Operation,
-        deployment: str,
         headers: dict[str, str],
         body: bytes,
         within_s: float,
@@ -121,11 +121,11 @@ class Upstream:
         a Reply like any other.
         """
         headers |= _HEADERS
-        headers |= await self._authorization(resource)
+        headers |= await self._authorization(deployment)
         try:
             async with asyncio.timeout(within_s):
                 response = await self._session.post(
-                    _url(resource, operation.path, deployment),
+                    _url(deployment.resource, operation.path, deployment.name),
                     data=body,
                     headers=headers,
                     allow_redirects=False,
@@ -142,8 +142,9 @@ class Upstream:
             raise UpstreamUnreachable("Azure OpenAI cannot be reached. Try again.") from None
         return Reply(response, self._idle_timeout_s)
 
-    async def _authorization(self, resource: Resource) -> dict[str, str]:
-        key = self._own_key if resource.name == OWN_RESOURCE else self._key(resource.key_setting)
+    async def _authorization(self, deployment: Deployment) -> dict[str, str]:
+        resource = deployment.resource
+        key = deployment.callers_key or self._organisers_key(resource)
         if key and resource.kind == "azure":
             return {"api-key": key.get_secret_value()}
         if key:
@@ -152,8 +153,11 @@ class Upstream:
             return {"authorization": f"Bearer {await self._token.value()}"}
         return {}
 
-    def _key(self, setting: str) -> SecretStr | None:
-        """The key in this app setting; settings do not change while the app runs."""
+    def _organisers_key(self, resource: Resource) -> SecretStr | None:
+        """The key in the app settings; these do not change while the app runs."""
+        if resource.name == OWN_RESOURCE:
+            return self._own_key
+        setting = resource.key_setting
         if setting and setting not in self._keys:
             self._keys[setting] = key_from_environ(setting)
         return self._keys.get(setting)

@@ -47,8 +47,8 @@ class Wish:
     resource: str = ""
     own: OwnResource | None = None
     model_map: str = ""
-    params: Mapping[str, Any] = NOTHING
-    policy: Policy = Policy()
+    params: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    policy: Policy = field(default_factory=Policy)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -96,12 +96,12 @@ def test_asking_for_more_than_the_cap_is_refused(members: dict[str, Any], param:
 @pytest.mark.parametrize(
     ("members", "asked"),
     [
-        ({"max_tokens": 100}, Output(1, 100)),
-        ({"max_completion_tokens": 50, "n": 2}, Output(2, 50)),
-        ({"max_tokens": 1, "n": None}, Output(1, 1)),
-        ({"max_tokens": 5, "max_completion_tokens": 7}, Output(1, 7)),
-        ({}, Output(1, None)),
-        ({"max_tokens": None, "n": 3}, Output(3, None)),
+        ({"max_tokens": 100}, Output(1, 100, False)),
+        ({"max_completion_tokens": 50, "n": 2}, Output(2, 50, False)),
+        ({"max_tokens": 1, "n": None}, Output(1, 1, False)),
+        ({"max_tokens": 5, "max_completion_tokens": 7}, Output(1, 7, False)),
+        ({}, Output(1, None, True)),
+        ({"max_tokens": None, "n": 3}, Output(3, None, True)),
     ],
 )
 def test_what_a_call_within_the_cap_asks_for(members: dict[str, Any], asked: Output) -> None:
@@ -109,12 +109,12 @@ def test_what_a_call_within_the_cap_asks_for(members: dict[str, Any], asked: Out
 
 
 def test_embeddings_have_no_output_to_cap() -> None:
-    assert output(EMBEDDINGS, {"input": "text"}, 1) == Output(0, None)
+    assert output(EMBEDDINGS, {"input": "text"}, 1) == Output(0, None, False)
     check_types(EMBEDDINGS, {"input": "text", "n": "whatever"})
 
 
 def test_without_a_cap_any_output_may_be_asked_for() -> None:
-    assert output(CHAT_COMPLETIONS, {"max_tokens": 10**9}, None) == Output(1, 10**9)
+    assert output(CHAT_COMPLETIONS, {"max_tokens": 10**9}, None) == Output(1, 10**9, False)
 
 
 def test_a_member_is_set_without_a_change_to_the_rest_of_the_body() -> None:
