@@ -35,7 +35,7 @@ from local.usage_report import By
 from shared.errors import ConfigurationError, EventStoreUnavailable
 from shared.events import Events
 from shared.model_map import ModelMap
-from shared.models import Event
+from shared.models import CALLERS_OWN, Event
 from shared.quota_table import QuotaTable
 from shared.resources import Resources
 from shared.tables import RowExists, RowNotFound, Tables
@@ -194,7 +194,7 @@ def remove(code: options.Code, yes: options.Yes = False, as_json: options.AsJson
 
 @app.command()
 def usage(
-    code: options.Code,
+    code: options.CountedCode,
     by: options.Grouping = By.DAY,
     since: options.Since = None,
     as_json: options.AsJson = False,
@@ -240,8 +240,10 @@ async def _used(
 ) -> tuple[int | None, list[Record]]:
     """An event's token budget, and its records: all of them where there is a budget to compare with."""
     budget = None
-    with suppress(ConfigurationError):  # a malformed row, whose event has been used all the same
-        budget = (await _get(Events(tables), code)).token_budget
+    # A malformed row's event has been used all the same; callers' own resources have no event.
+    with suppress(ConfigurationError):
+        if code != CALLERS_OWN:
+            budget = (await _get(Events(tables), code)).token_budget
     found = UsageTable(tables).records(code, since if budget is None else None)
     return budget, [record async for record in found]
 

@@ -42,6 +42,7 @@ type Settings = {
   QUEUE_TIMEOUT_S: string?
   STREAM_KEEP_ALIVE_S: string?
   USAGE_DELAY_S: string?
+  ALLOW_OWN_RESOURCE: string?
   @description('Keys of other resources, as Key Vault references.')
   *: string
 }

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from local.display import ZONES
 from local.usage_report import By
 from shared import access
-from shared.models import Event, Resource
+from shared.models import CALLERS_OWN, Event, Resource
 
 _CLEARED = object()  # what the word `none` stands for; an option that is left out is None
 _COUNT = "N|none"
@@ -50,6 +50,10 @@ def _code(value: str | None) -> str | None:
     if value is None or (6 <= len(value) <= 40 and access.is_code(value) and value[0] != " "):
         return value
     wrong("a code has 6 to 40 characters, printable ASCII except / \\ # ? %")
+
+
+def _counted_code(value: str) -> str | None:
+    return value if value == CALLERS_OWN else _code(value)
 
 
 def _timezone(name: str | None) -> str | None:
@@ -145,6 +149,9 @@ _NAMES = r"[^\s,|;]+(\s*,\s*[^\s,|;]+)*"
 _URL = r"(https?://[^\s/]\S*)?"
 _EMAIL = r"([^@\s]+@[^@\s]+)?"
 Code = Annotated[str, typer.Argument(callback=_code)]
+CountedCode = Annotated[
+    str, typer.Argument(callback=_counted_code, help=f"{CALLERS_OWN}: callers' own resources.")
+]
 NewCode = Annotated[MaybeStr, typer.Argument(callback=_code, help="Default: a new one.")]
 Name = Annotated[MaybeStr, typer.Option(callback=_text(".+", "--name 'AI Hack'"))]
 Time = Annotated[MaybeStr, typer.Option(help="2026-12-01T09:00 in --timezone, or with +01:00.")]

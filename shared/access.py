@@ -73,6 +73,14 @@ def no_such_event() -> Unauthorized:
     )
 
 
+def no_own_resources() -> Forbidden:
+    return Forbidden(
+        "This gateway does not call resources of its callers. Put an event key, event-code/your-name, "
+        "in the place of the API key.",
+        code="own_resource_not_allowed",
+    )
+
+
 def closed(event: Event, now: datetime) -> Forbidden | None:
     """Why the event takes no calls at `now` (aware), or None if it is open."""
     if not event.active:

@@ -45,7 +45,9 @@ class App:
             settings.resource, Resources(self._tables).readable, self._posts, time.monotonic
         )
         self.events = StoreCache[Event](Events(self._tables).get, time.monotonic)
-        self.admission = Admission(self.events, Attempts(time.monotonic))
+        self.admission = Admission(
+            self.events, Attempts(time.monotonic), allow_own=settings.allow_own_resource
+        )
         self._quotas = Quotas(QuotaTable(self._tables), time.monotonic, time.time)
         is_strict = not settings.usage_delay_s
         delay_s = settings.usage_delay_s or _UNUSED_STORED_WITHIN_S

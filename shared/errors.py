@@ -3,7 +3,8 @@
 GatewayError
 ├── BadRequest                  400  invalid_json, invalid_request, max_tokens_exceeded
 ├── Unauthorized                401  missing_event_code, malformed_event_code, invalid_event_code
-├── Forbidden                   403  event_not_started, event_ended, event_disabled
+├── Forbidden                   403  event_not_started, event_ended, event_disabled,
+│                                    own_resource_not_allowed
 ├── NotFound                    404  model_not_found, unknown_path
 ├── MethodNotAllowed            405  method_not_allowed
 ├── RequestTooLarge             413  request_too_large

@@ -15,6 +15,11 @@ from pydantic import (
     model_validator,
 )
 
+from shared.wishes import Wish
+
+# The name of callers' own resources, in logs and in the usage.
+CALLERS_OWN = "own"
+
 
 def _as_utc(moment: datetime) -> datetime:
     """Table Storage keeps UTC; a time written without a zone is UTC too."""
@@ -135,10 +140,11 @@ class Key(NamedTuple):
 
 
 class Caller(NamedTuple):
-    """An attendee whose event is open."""
+    """An attendee whose event is open. `wish` is where the key itself sends the calls, in scalaone's form."""
 
     event: Event
     attendee: str
+    wish: Wish | None = None
 
     @property
     def pseudonym(self) -> str:

@@ -8,13 +8,11 @@ from shared.catalogue import Catalogue, Served
 from shared.errors import BadRequest, ConfigurationError, NotFound
 from shared.limits import model_of
 from shared.model_map import ModelMap
-from shared.models import Resource
+from shared.models import CALLERS_OWN, Resource
 from shared.operations import Operation
 from shared.plan import Leg, Plan, in_order, spread
 from shared.wishes import OwnResource, Wish, Wishes
 
-# Of the callers' own resources, in logs and in the usage.
-CALLERS_OWN = "own"
 _OPENAI = "https://api.openai.com/v1"
 _AZURE = "https://{}.openai.azure.com"
 _PROVIDERS = ("openai", "azure-openai")

@@ -212,6 +212,8 @@ class Relay:
 
 def _status_of(error: dict[str, Any]) -> int:
     """The status that an error in a stream would have had as an answer of its own."""
+    if "overloaded" in str(error.get("message")):
+        return 503
     for name in ("status", "code"):
         if str(error.get(name)) in _STATUSES:
             return int(error[name])

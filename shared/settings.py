@@ -71,6 +71,7 @@ class Settings(BaseModel):
     max_attempts: Annotated[int, Field(ge=1, le=10)] = Field(3, alias="MAX_ATTEMPTS")
     breaker_failures: Annotated[int, Field(ge=1)] = Field(5, alias="BREAKER_FAILURES")
     queue_timeout_s: Seconds = Field(30, alias="QUEUE_TIMEOUT_S")
+    allow_own_resource: bool = Field(False, alias="ALLOW_OWN_RESOURCE")
     keep_alive_s: Seconds = Field(90, alias="STREAM_KEEP_ALIVE_S")
     usage_delay_s: Annotated[float, Field(ge=0, le=2)] = Field(0, alias="USAGE_DELAY_S")
 

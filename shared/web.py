@@ -57,9 +57,9 @@ async def _answer(request: Request, log: CallLog) -> Answer:
     log.admitted(caller)
     if isinstance(resource, Operation):
         body = await _read_body(request, gateway.settings.max_body_bytes)
-        call = Call(resource, target, caller, headers, body, log)
+        call = Call(resource, target, caller, headers, body, log, caller.wish)
         return await _forward(gateway.proxy, call, request)
-    available = await gateway.proxy.models(caller)
+    available = await gateway.proxy.models(caller, caller.wish)
     if resource == "event":
         return pages.event(caller, available, await gateway.metering.standing(caller))
     if resource == "info":

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests import processes
+from tests import processes, tls
 from tests.conftest import KEY, gateway_settings
 from tests.processes import ROOT
 
@@ -66,14 +66,7 @@ def test_an_identity_without_a_token_is_a_configuration_error(storage: str, simu
 @pytest.fixture
 def secured_storage(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The settings for an Azurite that takes identities, which it does over TLS only."""
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-        + ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-        + ["-keyout", str(key), "-out", str(certificate)],
-        check=True,
-        capture_output=True,
-    )
+    certificate, key = tls.certificate(tmp_path, ["IP:127.0.0.1"])
     options = ["--oauth", "basic", "--cert", str(certificate), "--key", str(key)]
     with processes.azurite(processes.free_port(), None, *options) as server:
         uri = server.url.replace("http://", "https://") + "/devstoreaccount1"

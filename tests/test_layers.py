@@ -18,10 +18,12 @@ LAYERS = [
     ["tables", "credentials"],
     ["posts", "outgoing", "planning", "routing", "transcript"],
     ["catalogue", "parameters", "exchange", "slots", "breaker"],
+    ["scalaone"],
     ["plan", "limits", "access", "attempts", "model_map", "sse", "headers", "leases", "tokens"],
     ["telemetry"],
     ["caps", "operations", "call_log"],
-    ["usage", "settings", "models", "wishes"],
+    ["usage", "settings", "models"],
+    ["wishes"],
     ["errors"],
 ]
 ONLY_IN = {

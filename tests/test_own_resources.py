@@ -1,0 +1,207 @@
+"""Resources of the callers' own, where the organiser allows them: at Azure's hosts, and nowhere else."""
+
+import os
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from shared.models import CALLERS_OWN
+from tests import processes, tls
+from tests.conftest import gateway_settings
+from tests.processes import Server
+
+OWN_KEY = "0123456789abcdef0123456789abcdef"
+MAP = "gpt-4|my-gpt-4o,gpt-3.5-turbo|gpt-35-turbo"
+BODY = {"model": "gpt-4", "messages": [{"role": "user", "content": "mine"}]}
+
+
+@pytest.fixture(scope="module")
+def own(
+    storage: str, gateway: str, simulator: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A gateway that allows them, in a world where every name leads to the simulator."""
+    folder = tmp_path_factory.mktemp("own")
+    certificate, key = tls.certificate(folder, ["DNS:*.openai.azure.com", "DNS:api.openai.com"])
+    there = httpx.URL(simulator)
+    with tls.terminated(there.host, there.port or 80, certificate, key) as port:
+        settings = {
+            **gateway_settings(storage, simulator),
+            "ALLOW_OWN_RESOURCE": "true",
+            "SSL_CERT_FILE": str(certificate),
+            "NAMES_LEAD_TO": f"127.0.0.1:{port}",
+        }
+        command = f"{sys.executable} -m tests.host_with_names --port {{port}}"
+        with processes.gateway(settings, command) as server:
+            yield server
+
+
+@pytest.fixture
+def text() -> str:
+    """A message that no other test sends."""
+    return f"say {uuid.uuid4().hex}"
+
+
+def looked_up(server: Server) -> set[str]:
+    return {line.split()[-1] for line in server.lines if line.startswith("looked up ")}
+
+
+def post(server: Server, key: str, **members: object) -> httpx.Response:
+    return httpx.post(
+        f"{server.url}/v1/chat/completions",
+        headers={"authorization": f"Bearer {key}"},
+        json={**BODY, **members},
+        timeout=20,
+    )
+
+
+def calls(simulator: str, text: str) -> list[dict]:
+    logged = httpx.get(f"{simulator}/simulator/calls").json()["calls"]
+    return [
+        {**call, "headers": dict(call["headers"])}
+        for call in logged
+        if text in (call["body"] or "")
+    ]
+
+
+def asking(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+@pytest.mark.parametrize("version", ["", "2024-02-01", "2025-04-01-preview"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_goes_to_the_callers_own_resource_with_his_own_key(
+    own: Server, simulator: str, text: str, version: str, stream: bool
+) -> None:
+    key = f"Hai-1:{MAP}:{OWN_KEY}" + (f":{version}" if version else "")
+    response = post(own, key, messages=asking(text), stream=stream)
+
+    assert response.status_code == 200, response.text
+    assert response.headers["x-gateway-deployment"] == "own/my-gpt-4o"
+    (call,) = calls(simulator, text)
+    deployment = "/openai/deployments/my-gpt-4o/chat/completions"
+    assert call["path"] == f"{deployment}?api-version={version or '2024-10-21'}"
+    assert call["headers"]["host"] == "hai-1.openai.azure.com"
+    assert call["headers"]["api-key"] == OWN_KEY
+    assert "authorization" not in call["headers"]
+    assert OWN_KEY not in "\n".join(own.lines)
+
+
+def test_its_map_is_what_the_caller_says(own: Server) -> None:
+    headers = {"authorization": f"Bearer hai:{MAP}:{OWN_KEY}"}
+    listed = httpx.get(f"{own.url}/v1/models", headers=headers).json()["data"]
+    assert [model["id"] for model in listed] == ["gpt-4", "gpt-3.5-turbo"]
+    unknown = post(own, f"hai:{MAP}:{OWN_KEY}", model="gpt-unheard-of")
+    assert unknown.headers["x-gateway-deployment"] == "own/my-gpt-4o"
+
+
+def test_its_refusals_are_the_callers_affair(own: Server) -> None:
+    for deployment in ("sim-401", "sim-403", "sim-404"):
+        refusal = post(own, f"hai:{deployment}:{OWN_KEY}")
+        assert refusal.status_code == int(deployment.removeprefix("sim-"))
+        assert refusal.headers["x-gateway-attempts"] == "1"
+    health = httpx.get(f"{own.url}/health").json()
+    assert (health["status"], health["problems"], health["deployments"]) == ("ok", [], {})
+
+
+def test_an_events_key_goes_on_to_mean_the_event(own: Server) -> None:
+    assert post(own, "hackathon/ann").headers["x-gateway-deployment"] == "default/gpt-4"
+    form = post(own, f"default:{MAP.replace('my-gpt-4o', 'gpt-4')}:hackathon/ann")
+    assert form.headers["x-gateway-deployment"] == "default/gpt-4"
+
+
+def test_its_usage_is_counted_by_the_resources_name(own: Server, storage: str) -> None:
+    assert post(own, f"counted-1:gpt-4:{OWN_KEY}").status_code == 200
+    done = subprocess.run(
+        [sys.executable, "manage.py", "usage", CALLERS_OWN, "--by", "model", "--json"],
+        cwd=processes.ROOT,
+        env={**os.environ, "EVENT_STORAGE": storage},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert '"gpt-4"' in done.stdout and OWN_KEY not in done.stdout
+
+
+HOSTILE_IDS = [
+    "evil.example",
+    "evil.example/",
+    "evil.example#",
+    "evil.example?",
+    "evil.example%23",
+    "evil.example%2f",
+    "evil.example%00",
+    "evil.example\\",
+    "//evil.example",
+    "/evil.example",
+    "\\\\evil.example",
+    "http://evil.example",
+    "https://evil.example/",
+    "https:evil.example",
+    "evil@example",
+    "user@evil.example",
+    "hai@evil.example#",
+    "hai.openai.azure.com@evil.example",
+    "hai.openai.azure.com.evil.example",
+    "hai.openai.azure.com",
+    "evil.example;hai",
+    "evil.example,hai",
+    "evil.example&x=",
+    "evil.example hai",
+    " evil.example",
+    "evil.example\t",
+    "127.0.0.1",
+    "127.1",
+    "0x7f.1",
+    "[::1]",
+    "::1",
+    "169.254.169.254",
+    "169.254.169.254/latest",
+    "metadata.google.internal",
+    "localhost",
+    "localhost.",
+    "..",
+    "../..",
+    ".",
+    "-",
+    "-hai",
+    "hai-",
+    "hai..",
+    "a" * 65,
+    "a" * 5000,
+    "hài",
+    "xn--hi-nia.example",
+    "evil。example",
+    "hai\u200b",
+    "%68ai",
+    "${hai}",
+    "{hai}",
+    "*",
+    "",
+]
+
+
+@pytest.mark.parametrize("resource", HOSTILE_IDS, ids=range(len(HOSTILE_IDS)))
+@pytest.mark.parametrize("api_key", [OWN_KEY, "hackathon/ann"], ids=["own", "event"])
+def test_no_resource_id_leads_to_another_host(
+    own: Server, simulator: str, text: str, resource: str, api_key: str
+) -> None:
+    address = str(abs(hash(resource)) % 250)
+    response = httpx.post(
+        f"{own.url}/v1/chat/completions",
+        headers=[
+            (b"authorization", f"Bearer {resource}:{MAP}:{api_key}".encode()),
+            (b"x-forwarded-for", f"10.7.{address}.{len(resource) % 250}".encode()),
+        ],
+        json={**BODY, "messages": asking(text)},
+    )
+    allowed = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?\.openai\.azure\.com")
+    assert all(allowed.fullmatch(name) for name in looked_up(own)), looked_up(own)
+    assert not any("evil" in name or "example" in name for name in looked_up(own))
+    if resource != "localhost":
+        assert response.status_code in (400, 401), response.text
+        assert not calls(simulator, text)
