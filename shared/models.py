@@ -1,5 +1,6 @@
 """The values that more than one module speaks of: an event, a resource, a key."""
 
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
@@ -35,6 +36,7 @@ def _names(value: object) -> object:
     return value or ()
 
 
+RESOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 Utc = Annotated[datetime, AfterValidator(_as_utc)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 
@@ -106,7 +108,7 @@ class Resource(BaseModel):
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+    name: Annotated[str, Field(pattern=f"^{RESOURCE_NAME.pattern}$")]
     endpoint: Annotated[str, AfterValidator(base_url)] = Field(alias="Endpoint")
     kind: Literal["azure", "openai"] = Field("azure", alias="Kind")
     key_setting: str = Field("", alias="KeySetting", pattern=r"^\w*$")

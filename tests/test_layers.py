@@ -18,12 +18,13 @@ LAYERS = [
     ["tables", "credentials"],
     ["posts", "outgoing", "planning", "routing", "transcript"],
     ["catalogue", "parameters", "exchange", "slots", "breaker"],
-    ["scalaone"],
+    ["scalaone", "portkey"],
+    ["portkey_config"],
     ["plan", "limits", "access", "attempts", "model_map", "sse", "headers", "leases", "tokens"],
     ["telemetry"],
     ["caps", "operations", "call_log"],
     ["usage", "settings", "models"],
-    ["wishes"],
+    ["wishes", "strict_json"],
     ["errors"],
 ]
 ONLY_IN = {
