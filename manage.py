@@ -2,6 +2,7 @@
 
     python manage.py events add|list|show|set|enable|disable|remove
     python manage.py resources add|list|set|remove|check
+    python manage.py configs add|list|show|set|remove
     python manage.py usage CODE
     python manage.py plan
     python manage.py doctor
@@ -24,7 +25,15 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from local import display, options, plan_command, resource_commands, usage_display, usage_report
+from local import (
+    config_commands,
+    display,
+    options,
+    plan_command,
+    resource_commands,
+    usage_display,
+    usage_report,
+)
 from local.display import complain
 from local.doctor import examine
 from local.doctor_display import print_findings, worst
@@ -46,6 +55,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="What an orga
 events = typer.Typer(no_args_is_help=True, help="Events: who may call, when, and how much.")
 app.add_typer(events, name="events")
 app.add_typer(resource_commands.app, name="resources")
+app.add_typer(config_commands.app, name="configs")
 app.command()(plan_command.plan)
 
 

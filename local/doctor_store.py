@@ -6,7 +6,8 @@ from typing import NamedTuple
 from azure.core.exceptions import ClientAuthenticationError
 
 from local.doctor_findings import Finding, ok, problem, warning
-from shared import events, quota_table, resources, usage_table
+from shared import configs, events, quota_table, resources, usage_table
+from shared.configs import Configs
 from shared.errors import ConfigurationError, EventStoreUnavailable
 from shared.events import Events
 from shared.models import Event, Resource
@@ -14,7 +15,8 @@ from shared.resources import Resources
 from shared.tables import RowNotFound, Tables
 
 _STORAGE, _TABLES, _EVENTS, _RESOURCES = "storage", "tables", "events", "resources"
-_NAMES = (events.TABLE, resources.TABLE, quota_table.TABLE, usage_table.TABLE)
+_CONFIGS = "configs"
+_NAMES = (events.TABLE, resources.TABLE, configs.TABLE, quota_table.TABLE, usage_table.TABLE)
 _NO_ROW = ("none", "none")  # too short for a code, so no event has it
 _MALFORMED = "The event's row"
 _ROLE = (
@@ -48,6 +50,7 @@ async def _examine(tables: Tables) -> Store:
     found_events, event_findings = await _events(tables)
     found_resources, resource_findings = await _resources(tables)
     findings = [await _access(tables), _tables(missing), *event_findings, *resource_findings]
+    findings += await _configs(tables)
     return Store(findings, found_events, found_resources)
 
 
@@ -111,3 +114,14 @@ async def _resources(tables: Tables) -> tuple[list[Resource], list[Finding]]:
     fix = "Correct it with python manage.py resources set, or remove it."
     findings = [problem(_RESOURCES, each, fix) for each in problems]
     return found, findings or [ok(_RESOURCES, f"{len(found)} rows can be read.")]
+
+
+async def _configs(tables: Tables) -> list[Finding]:
+    found, findings = await Configs(tables).all(), []
+    for saved in found:
+        try:
+            saved.parse()
+        except ConfigurationError as error:
+            fix = "Correct it with python manage.py configs set, or remove it."
+            findings.append(problem(_CONFIGS, error.message, fix))
+    return findings or [ok(_CONFIGS, f"{len(found)} rows can be read.")]

@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from local.display import ZONES
 from local.usage_report import By
 from shared import access
-from shared.models import CALLERS_OWN, Event, Resource
+from shared.models import CALLERS_OWN, RESOURCE_NAME, Event, Resource
+from shared.portkey_config import NAME
 
 _CLEARED = object()  # what the word `none` stands for; an option that is left out is None
 _COUNT = "N|none"
@@ -235,7 +236,7 @@ NewResource = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        callback=_text("[a-z0-9][a-z0-9-]{0,39}", "sweden-1: a-z, 0-9 and -, 40 at most"),
+        callback=_text(RESOURCE_NAME.pattern, "sweden-1: a-z, 0-9 and -, 40 at most"),
     ),
 ]
 NewEndpoint = Annotated[str, _ENDPOINT]
@@ -273,6 +274,21 @@ MaxInFlight = Annotated[
     ),
 ]
 Active = Annotated[bool | None, typer.Option("--active/--inactive", help="Switched on or off.")]
+NewConfig = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        callback=_text(NAME.pattern, "pc-team: letters, digits, - and _, 80 at most"),
+    ),
+]
+ConfigName = Annotated[str, typer.Argument(metavar="NAME")]
+ConfigFile = Annotated[
+    typer.FileText | None,
+    typer.Option(encoding="utf-8-sig", metavar="FILE", help="The config is in here; - is stdin."),
+]
+ConfigText = Annotated[
+    MaybeStr, typer.Option(metavar="JSON", help="The config itself, as Portkey writes it.")
+]
 ResourceName = Annotated[str, typer.Argument(metavar="NAME")]
 OneResource = Annotated[MaybeStr, typer.Argument(metavar="NAME", help="Default: all that are on.")]
 AppUrl = Annotated[

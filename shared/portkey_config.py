@@ -24,7 +24,7 @@ from shared.strict_json import parse_object
 from shared.wishes import NOTHING, Policy, Wish, Wishes
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")  # of a saved config, such as pc-team-4f9a1c
-LONGEST = 32 * 1024  # characters
+LONGEST = 32 * 1024  # bytes in UTF-8, which a column takes
 LONGEST_TIMEOUT_MS = 600_000
 _DEEPEST = 5
 _MOST_TARGETS = 50
@@ -163,8 +163,8 @@ class Config:
 
 def parse_config(text: str) -> Config:
     """The config in this JSON. Raises BadRequest, which names what is wrong by its path."""
-    if len(text) > LONGEST:
-        raise BadRequest(f"The Portkey config is longer than {LONGEST:,} characters.")
+    if len(text.encode(errors="surrogatepass")) > LONGEST:
+        raise BadRequest(f"The Portkey config is longer than {LONGEST:,} bytes.")
     return _parse_config(text)
 
 

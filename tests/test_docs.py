@@ -26,7 +26,7 @@ _COMMAND = re.compile(r"(?:\.venv/bin/)?(?:python )?manage\.py (.*)")
 _INLINE = re.compile(
     r"(?:\.venv/bin/)?(?:python )?manage\.py (?P<whole>.+)"
     r"|(?P<short>(?:events (?:add|list|show|set|enable|disable|remove)"
-    r"|resources (?:add|list|set|remove|check)|usage CODE)\b.*)"
+    r"|resources (?:add|list|set|remove|check)|configs (?:add|list|show|set|remove)|usage CODE)\b.*)"
 )
 _AZURE = re.compile(r"^(az|azd|func) |\$\(azd? |^curl https://APP")
 

@@ -68,7 +68,7 @@ def run(
     yield manage_py
 
     async def clear(tables: Tables) -> None:
-        for table in ("events", "resources"):
+        for table in ("events", "resources", "configs"):
             await tables.delete_all(table, " ", "~")
 
     on(storage, clear)
@@ -105,7 +105,8 @@ def test_where_all_is_well_it_says_so_and_exits_with_0(run: Run) -> None:
     status, found = diagnosed(run)
     assert status == 0
     assert {check: finding[0] for check, finding in found.items()} == dict.fromkeys(
-        ("settings", "storage", "tables", "events", "resources", "clock", "resource default/gpt-4o")
+        ("settings", "storage", "tables", "events", "resources", "configs", "clock")
+        + ("resource default/gpt-4o",)
         + ("version", "python", "dependencies"),
         "ok",
     )
@@ -293,6 +294,17 @@ def test_a_malformed_resource_is_found(run: Run, storage: str) -> None:
     status, found = diagnosed(run)
     assert status == 1
     assert found["resources"][0] == "problem" and "sweden" in found["resources"][1]
+
+
+def test_a_malformed_config_is_found(run: Run, storage: str) -> None:
+    async def write(tables: Tables) -> None:
+        await tables.insert("configs", "pc-team", "config", {"Config": '{"custom_host": "x"}'})
+
+    on(storage, write)
+    status, found = diagnosed(run)
+    assert status == 1
+    assert found["configs"][0] == "problem"
+    assert "pc-team" in found["configs"][1] and "custom_host" in found["configs"][1]
 
 
 @pytest.mark.parametrize("value", ["", "@Microsoft.KeyVault(SecretUri=https://v/secrets/s)"])

@@ -12,7 +12,7 @@ LAYERS = [
     ["proxy", "admission", "pages"],
     ["failover"],
     ["relay", "metering"],
-    ["upstream", "events", "resources", "resource_cache", "store_cache"],
+    ["upstream", "events", "configs", "resources", "resource_cache", "store_cache"],
     ["quotas", "ledger", "folding", "presence", "worker"],
     ["usage_table", "quota_table"],
     ["tables", "credentials"],

@@ -13,6 +13,7 @@ from shared.portkey import Headers
 from shared.portkey_config import parse_config
 from shared.wishes import Wish, Wishes
 from tests.hostile import HOSTILE
+from tests.processes import ROOT
 
 KEY = (b"x-portkey-api-key", b"hackathon/githubuser")
 
@@ -285,6 +286,13 @@ def test_a_config_is_read_once() -> None:
     text = '{"virtual_key": "one"}'
     assert parse_config(text) is parse_config(" ".join([text]).strip())
     assert parse_config(text).wishes is parse_config(text).wishes
+
+
+def test_the_config_that_the_documentation_shows_is_taken() -> None:
+    page = (ROOT / "docs" / "portkey.md").read_text("utf-8")
+    config = parse_config(page.partition("```json\n")[2].partition("```")[0])
+    assert [leaf.resource for leaf in leaves(config.wishes)] == ["sweden", "france"]
+    assert config.cache_max_age_s == 3600
 
 
 def asked(headers: dict[str, str]) -> Iterator[Wish]:
