@@ -24,11 +24,14 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         # Imported at the first request, so that the platform can index the functions sooner.
+        from shared.configs import Configs
         from shared.credentials import BearerToken, credential
+        from shared.entry import Entry
         from shared.events import Events
         from shared.failover import Failover
         from shared.ledger import Ledger
         from shared.metering import Metering
+        from shared.portkey_config import Config
         from shared.proxy import Proxy
         from shared.quota_table import QuotaTable
         from shared.quotas import Quotas
@@ -45,9 +48,10 @@ class App:
             settings.resource, Resources(self._tables).readable, self._posts, time.monotonic
         )
         self.events = StoreCache[Event](Events(self._tables).get, time.monotonic)
-        self.admission = Admission(
-            self.events, Attempts(time.monotonic), allow_own=settings.allow_own_resource
-        )
+        allow_own = settings.allow_own_resource
+        self.admission = Admission(self.events, Attempts(time.monotonic), allow_own=allow_own)
+        configs = StoreCache[Config](Configs(self._tables).get, time.monotonic)
+        self.entry = Entry(configs, allow_own=allow_own)
         self._quotas = Quotas(QuotaTable(self._tables), time.monotonic, time.time)
         is_strict = not settings.usage_delay_s
         delay_s = settings.usage_delay_s or _UNUSED_STORED_WITHIN_S

@@ -10,7 +10,7 @@ from shared.limits import model_of
 from shared.model_map import ModelMap
 from shared.models import CALLERS_OWN, Resource
 from shared.operations import Operation
-from shared.plan import Leg, Plan, in_order, spread
+from shared.plan import Group, Leg, Plan, in_order, spread
 from shared.wishes import OwnResource, Wish, Wishes
 
 _OPENAI = "https://api.openai.com/v1"
@@ -44,7 +44,7 @@ def narrow(allowed: Catalogue, wishes: Wish | Wishes | None) -> Catalogue:
     """The part of the catalogue to which a wish for one resource keeps. Raises BadRequest."""
     if not isinstance(wishes, Wish):
         return allowed
-    if wishes.own:
+    if wishes.own and not _is_ours(allowed, wishes):
         return _own(wishes.own, wishes.model_map) if wishes.model_map else Catalogue(())
     return _on(allowed, wishes.resource)
 
@@ -65,7 +65,10 @@ def _plan(allowed: Catalogue, wishes: Wish | Wishes, asked: Asked) -> Plan | Non
     """The plan for these, without those of them that do not serve the model; None if none does."""
     if isinstance(wishes, Wish):
         return _legs(allowed, wishes, asked)
-    members = [_plan(allowed, member, asked) for member in wishes.members]
+    members = [
+        _plan(allowed, _one_of_several(member), asked)  # the others are there for a second attempt
+        for member in wishes.members
+    ]
     if wishes.weights is None:
         found = [member for member in members if member]
         return in_order(found) if found else None
@@ -80,7 +83,8 @@ def _plan(allowed: Catalogue, wishes: Wish | Wishes, asked: Asked) -> Plan | Non
 def _legs(allowed: Catalogue, wish: Wish, asked: Asked) -> Plan | None:
     if "model" in wish.params:
         asked = asked._replace(deployment="", model=model_of({**wish.params}))
-    if wish.own:
+    is_own = wish.own is not None and not _is_ours(allowed, wish)
+    if wish.own and is_own:
         catalogue = _own(wish.own, wish.model_map or _named(asked)).narrow(asked.models)
     else:
         catalogue = _on(allowed, wish.resource)
@@ -88,7 +92,18 @@ def _legs(allowed: Catalogue, wish: Wish, asked: Asked) -> Plan | None:
         served = _mapped(catalogue, wish.model_map, asked)
     except NotFound:
         return None
-    return _with(served.plan, wish)
+    return _with(served.plan, wish, is_own=is_own)
+
+
+def _one_of_several(wishes: Wish | Wishes) -> Wish | Wishes:
+    if isinstance(wishes, Wish) and wishes.policy.retries is None:
+        return replace(wishes, policy=replace(wishes.policy, retries=0))
+    return wishes
+
+
+def _is_ours(allowed: Catalogue, wish: Wish) -> bool:
+    """Whether the organiser has a resource by the name of the provider that the caller has a key for."""
+    return bool(wish.resource) and allowed.on(wish.resource) is not None
 
 
 def _mapped(catalogue: Catalogue, model_map: str, asked: Asked) -> Served:
@@ -150,11 +165,12 @@ def _named(asked: Asked) -> str:
     return name
 
 
-def _with(plan: Plan, wish: Wish) -> Plan:
+def _with(plan: Plan, wish: Wish, *, is_own: bool) -> Plan:
     """The same plan on the conditions of a wish."""
-    if isinstance(plan, Leg):
-        deployment = plan.deployment
-        if wish.own:
-            deployment = replace(deployment, callers_key=wish.own.key)
-        return Leg(deployment, plan.model, wish.params, wish.policy)
-    return replace(plan, members=tuple(_with(member, wish) for member in plan.members))
+    if isinstance(plan, Group):
+        members = tuple(_with(member, wish, is_own=is_own) for member in plan.members)
+        return replace(plan, members=members)
+    deployment = plan.deployment
+    if is_own and wish.own:
+        deployment = replace(deployment, callers_key=wish.own.key)
+    return Leg(deployment, plan.model, wish.params, wish.policy)

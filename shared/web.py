@@ -55,11 +55,12 @@ async def _answer(request: Request, log: CallLog) -> Answer:
     gateway = app.current()
     caller = await gateway.admission.admit(headers, lambda: _address(request))
     log.admitted(caller)
+    asked = await gateway.entry.read(headers, caller)
     if isinstance(resource, Operation):
         body = await _read_body(request, gateway.settings.max_body_bytes)
-        call = Call(resource, target, caller, headers, body, log, caller.wish)
+        call = Call(resource, target, caller, headers, body, log, asked.wishes)
         return await _forward(gateway.proxy, call, request)
-    available = await gateway.proxy.models(caller, caller.wish)
+    available = await gateway.proxy.models(caller, asked.wishes)
     if resource == "event":
         return pages.event(caller, available, await gateway.metering.standing(caller))
     if resource == "info":

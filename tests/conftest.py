@@ -3,11 +3,13 @@
 import asyncio
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from local.simulator.faults import FAULTS
+from shared.configs import Configs, SavedConfig
 from shared.events import Events
 from shared.models import Event
 from shared.settings import storage_from_environ
@@ -39,6 +41,13 @@ EVENTS = [
 ]
 
 
+# The names that Portkey's documentation uses.
+CONFIGS = [
+    SavedConfig("config-key", '{"retry": {"attempts": 1}}'),
+    SavedConfig("sample-7g5tr4", '{"cache": {"mode": "simple", "max_age": 60}}'),
+]
+
+
 def gateway_settings(storage: str, simulator_url: str) -> dict[str, str]:
     """The settings of a gateway under test: every model and fault, and timeouts short enough to see."""
     return {
@@ -62,6 +71,14 @@ async def add_events(storage: str, events: list[Event]) -> None:
             await Events(tables).add(event)
         except RowExists:
             await Events(tables).save(event)
+    await tables.close()
+
+
+async def add_configs(storage: str) -> None:
+    tables = Tables(storage_from_environ({"EVENT_STORAGE": storage}))
+    for config in CONFIGS:
+        with suppress(RowExists):
+            await Configs(tables).add(config)
     await tables.close()
 
 
@@ -91,6 +108,7 @@ def simulator() -> Iterator[str]:
 def gateway_server(storage: str, simulator: str) -> Iterator[Server]:
     """The gateway's process. TEST_GATEWAY_COMMAND names another host than the embedded one."""
     asyncio.run(add_events(storage, EVENTS))
+    asyncio.run(add_configs(storage))
     command = os.environ.get("TEST_GATEWAY_COMMAND", "")
     port = processes.free_port()
     with processes.gateway(gateway_settings(storage, simulator), command, port) as server:

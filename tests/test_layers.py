@@ -9,7 +9,7 @@ SHARED = Path(__file__).resolve().parent.parent / "shared"
 
 LAYERS = [
     ["upkeep", "web", "app"],
-    ["proxy", "admission", "pages"],
+    ["proxy", "admission", "entry", "pages"],
     ["failover"],
     ["relay", "metering"],
     ["upstream", "events", "configs", "resources", "resource_cache", "store_cache"],
