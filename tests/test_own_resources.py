@@ -13,6 +13,7 @@ import pytest
 from shared.models import CALLERS_OWN
 from tests import processes, tls
 from tests.conftest import gateway_settings
+from tests.hostile import HOSTILE
 from tests.processes import Server
 
 OWN_KEY = "0123456789abcdef0123456789abcdef"
@@ -205,3 +206,96 @@ def test_no_resource_id_leads_to_another_host(
     if resource != "localhost":
         assert response.status_code in (400, 401), response.text
         assert not calls(simulator, text)
+
+
+def portkey(
+    server: Server, headers: dict[str, str], text: str, **members: object
+) -> httpx.Response:
+    return httpx.post(
+        f"{server.url}/v1/chat/completions",
+        headers={
+            "x-portkey-api-key": "hackathon/ann",
+            "authorization": f"Bearer {OWN_KEY}",
+            **{f"x-portkey-{name}": value for name, value in headers.items()},
+        },
+        json={**BODY, "messages": asking(text), **members},
+        timeout=20,
+    )
+
+
+AZURE = {"provider": "azure-openai", "azure-resource-name": "Mine"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "path"),
+    [
+        (AZURE, "gpt-4/chat/completions?api-version=2024-10-21"),
+        (
+            {**AZURE, "azure-deployment-id": "my-4", "azure-api-version": "2025-01-01-preview"},
+            "my-4/chat/completions?api-version=2025-01-01-preview",
+        ),
+    ],
+)
+def test_portkeys_azure_provider_is_the_callers_own_resource(
+    own: Server, simulator: str, text: str, headers: dict[str, str], path: str
+) -> None:
+    response = portkey(own, headers, text)
+    assert response.status_code == 200, response.text
+    (call,) = calls(simulator, text)
+    assert call["path"] == f"/openai/deployments/{path}"
+    assert call["headers"]["host"] == "mine.openai.azure.com"
+    assert call["headers"]["api-key"] == OWN_KEY
+
+
+@pytest.mark.parametrize(
+    "headers", [{"provider": "openai"}, {"config": '{"provider": "openai"}'}], ids=str
+)
+def test_portkeys_openai_provider_is_openai_itself(
+    own: Server, simulator: str, text: str, headers: dict[str, str]
+) -> None:
+    response = portkey(own, headers, text)
+    assert response.status_code == 404  # the simulator has no such path
+    assert response.headers["x-gateway-attempts"] == "1"
+    (call,) = calls(simulator, text)
+    assert call["path"] == "/v1/chat/completions"
+    assert call["headers"]["host"] == "api.openai.com"
+    assert call["headers"]["authorization"] == f"Bearer {OWN_KEY}"
+
+
+def test_without_a_key_of_his_own_a_caller_gets_the_organisers_resources(
+    own: Server, text: str
+) -> None:
+    for key in ("OPENAI_API_KEY", "hackathon/ann"):
+        headers = {"x-portkey-api-key": "hackathon/ann", "x-portkey-provider": "openai"}
+        response = httpx.post(
+            f"{own.url}/v1/chat/completions",
+            headers={**headers, "authorization": f"Bearer {key}"},
+            json=BODY,
+        )
+        assert response.headers["x-gateway-deployment"] == "default/gpt-4"
+
+
+def test_an_events_models_hold_for_own_resources_too(own: Server, text: str) -> None:
+    headers = {**AZURE, "api-key": "narrow-event/ann"}
+    refused = portkey(own, headers, text)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
+    assert portkey(own, headers, text, model="gpt-4o").status_code == 200
+
+
+@pytest.mark.parametrize("attack", HOSTILE, ids=str)
+def test_no_portkey_header_leads_to_another_host(
+    own: Server, simulator: str, text: str, attack: str
+) -> None:
+    headers, _ = HOSTILE[attack]
+    response = httpx.post(
+        f"{own.url}/v1/chat/completions",
+        headers=[
+            (b"x-portkey-api-key", b"hackathon/ann"),
+            (b"authorization", f"Bearer {OWN_KEY}".encode()),
+            *((name.encode(), value.encode()) for name, value in headers.items()),
+        ],
+        json={**BODY, "messages": asking(text)},
+    )
+    assert response.status_code == 400, response.text
+    assert not calls(simulator, text)
+    assert not any("evil" in name or "example" in name for name in looked_up(own))
