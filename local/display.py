@@ -71,6 +71,7 @@ def _cells(event: Event) -> dict[str, str | Coloured]:
         "Caps": _caps(event) or "none",
         "Fails open": _FAILS_OPEN[event.fail_open],
         "Stores names": _STORES_NAMES[event.store_names],
+        "Usage tag": event.usage_tag or "-",
         "Resumes streams": _RESUMES[event.resume_streams],
         "Models": ", ".join(event.models) or "all",
         "URL": f"{event.url} {event.url_text}".strip() or "-",

@@ -193,6 +193,15 @@ StoreNames = Annotated[
         "--store-names/--hash-names", help="Keep usage under attendees' names, or under a hash."
     ),
 ]
+UsageTag = Annotated[
+    MaybeStr,
+    typer.Option(
+        callback=_text(".{0,128}", "the name of a member, such as team"),
+        metavar="NAME",
+        help="Keep usage by this member of calls' metadata too, as usage --by tag shows it; '' does "
+        "not.",
+    ),
+]
 ResumeStreams = Annotated[
     bool | None,
     typer.Option(

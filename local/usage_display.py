@@ -26,6 +26,7 @@ _NUMBERS = {  # headings of as_columns' numbers
 }
 _ESTIMATED = "Estimated tokens were not reported by Azure OpenAI; the gateway has estimated them."
 _CLASSES = "of which"
+_NONE = "-"
 _BAR = ""
 _BAR_WIDTH = 20
 _WIDEST = 1000  # more than a table takes: a number that does not fit would be cut
@@ -90,7 +91,7 @@ def _table(report: Report) -> Table:
 
 
 def _name(name: str, by: By) -> str:
-    return f"{datetime.fromisoformat(name):%Y-%m-%d %H:%M}" if by is By.HOUR else name
+    return f"{datetime.fromisoformat(name):%Y-%m-%d %H:%M}" if by is By.HOUR else name or _NONE
 
 
 def _cells(counts: Counts) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""An event's usage, summed by attendee, model, operation, hour or day."""
+"""An event's usage, summed by attendee, model, operation, tag, hour or day."""
 
 import re
 from collections import Counter, defaultdict
@@ -16,12 +16,13 @@ class By(StrEnum):
     ATTENDEE = "attendee"
     MODEL = "model"
     OPERATION = "operation"
+    TAG = "tag"
     HOUR = "hour"
     DAY = "day"
 
 
 class Group(NamedTuple):
-    """The sums of one attendee, model or operation by its name, or of one hour or day in ISO form."""
+    """The sums of one attendee, model, operation or tag by its name, or of one hour or day in ISO form."""
 
     name: str
     counts: Counts
@@ -95,7 +96,12 @@ def _group_name(key: Key, by: By) -> str:
         return key.hour.date().isoformat()
     if by is By.HOUR:
         return key.hour.isoformat()
-    return {By.ATTENDEE: key.attendee, By.MODEL: key.model, By.OPERATION: key.operation}[by]
+    return {
+        By.ATTENDEE: key.attendee,
+        By.MODEL: key.model,
+        By.OPERATION: key.operation,
+        By.TAG: key.tag,
+    }[by]
 
 
 def _nested(counts: Counts) -> dict[str, Any]:

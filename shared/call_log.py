@@ -5,6 +5,7 @@ import logging
 import random
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -29,7 +30,10 @@ class Tried(NamedTuple):
 
 @dataclass(slots=True)
 class CallLog:
-    """What is known of a request so far. Never a key, nor anything the caller or the model wrote."""
+    """What is known of a request so far. Never a key, a prompt or an answer.
+
+    `trace_id` and `metadata` are what the caller has sent along for the log.
+    """
 
     request_id: str = field(default_factory=lambda: f"{random.getrandbits(128):032x}")
     started: float = field(default_factory=time.perf_counter)
@@ -43,6 +47,8 @@ class CallLog:
     attempts: int = 0
     tried: list[Tried] = field(default_factory=list)
     usage: Usage = Usage()
+    trace_id: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def admitted(self, caller: Caller) -> None:
         """Note the event's name, since its code is a credential, and the attendee's pseudonym."""
@@ -61,7 +67,7 @@ class CallLog:
 
     def write(self, status: int) -> None:
         """Print the line; `ms` runs from the request's arrival to the end of the response."""
-        line = {
+        line: dict[str, object] = {
             "request_id": self.request_id,
             "event": self.event,
             "attendee": self.attendee,
@@ -79,6 +85,10 @@ class CallLog:
             "estimated_tokens": self.usage.estimated,
             "ms": round(self.ms, 1),
         }
+        if self.trace_id:
+            line["trace_id"] = self.trace_id
+        if self.metadata:
+            line["metadata"] = dict(self.metadata)
         _console.print(to_json(line))
 
 

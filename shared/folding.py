@@ -20,11 +20,12 @@ from shared.usage_table import TABLE, records_of
 
 # An instance may store its last totals of a day a little after midnight.
 GRACE = timedelta(hours=1)
-_Group = tuple[str, str, str, str]
+_NAMES = ("Attendee", "Model", "Operation", "Tag")
+_Group = tuple[str, ...]
 
 
 class Folding:
-    """Makes one row of all rows that a finished day has for an attendee, a model and an operation.
+    """Makes one row of all rows that a finished day has for an attendee, a model, an operation and a tag.
 
     The one row keeps the totals of each hour. It is written, and what went into it removed, in one
     transaction: a reader sees each call once, whatever breaks off, and however many fold at once.
@@ -41,7 +42,7 @@ class Folding:
         today = f"{(now.astimezone(UTC) - GRACE):%Y-%m-%d}"
         groups: dict[_Group, list[Row]] = {}
         async for row in self._tables.rows(TABLE, where=f"Day lt '{today}' and Instance ge ''"):
-            group = (row["PartitionKey"], row["Attendee"], row["Model"], row["Operation"])
+            group = (row["PartitionKey"], *(row.get(name, "") for name in _NAMES))
             groups.setdefault(group, []).append(plain(row))
         return sum([await self._fold_group(rows) for rows in groups.values()])
 
@@ -58,7 +59,7 @@ class Folding:
 
     async def _fold_batch(self, batch: list[Row]) -> None:
         partition = decode_key(batch[0]["PartitionKey"])
-        names = {name: batch[0][name] for name in ("Day", "Attendee", "Model", "Operation")}
+        names = {name: batch[0][name] for name in ("Day", *_NAMES) if name in batch[0]}
         key = f"day/{records_of('', batch[0])[0].key.group}"
         try:
             before, etag = await self._tables.get_with_etag(TABLE, partition, key)

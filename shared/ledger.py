@@ -15,11 +15,14 @@ from shared.usage_table import Counts, Key, Record, UsageTable
 _AGAIN_AFTER_S = 1.0
 _CLOSE_WITHIN_S = 5.0
 _HOUR_S = 3600
+# Tags are the callers' own words, and each makes rows.
+MOST_TAGS = 200
+OTHER_TAGS = "(other)"
 _logger = logging.getLogger("gateway")
 
 
 class Ledger:
-    """Adds up calls per event, hour, attendee, model and operation, and never loses one it has taken.
+    """Adds up calls per event, hour, attendee, model, operation and tag, and never loses one it has taken.
 
     The rows are this instance's own and hold totals, so nobody contends and a repeated write
     changes nothing. One batch is on its way at a time; what is added meanwhile shares the next, and
@@ -33,6 +36,7 @@ class Ledger:
         self._instance = uuid4().hex[:12]
         self._totals: dict[Key, Tally[str]] = {}
         self._unstored: set[Key] = set()
+        self._tags: dict[str, set[str]] = {}
         self._next_batch: asyncio.Future[None] | None = None
         self._is_wanted = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -40,9 +44,12 @@ class Ledger:
         self._hour_ends_at = 0.0
         self.is_failing = False
 
-    def add(self, code: str, attendee: str, model: str, operation: str, counts: Counts) -> None:
-        """Count a call."""
-        key = Key(code, self._current_hour(), attendee, model, operation)
+    def add(
+        self, code: str, attendee: str, model: str, operation: str, tag: str, counts: Counts
+    ) -> None:
+        """Count a call. Tags beyond the first 200 of an event count under "(other)"."""
+        tag = self._bounded(code, tag) if tag else ""
+        key = Key(code, self._current_hour(), attendee, model, operation, tag)
         totals = self._totals.setdefault(key, Tally())
         for name, count in counts.items():
             totals[name] += count
@@ -64,6 +71,12 @@ class Ledger:
         if self._writer:
             await asyncio.wait([self._writer], timeout=_CLOSE_WITHIN_S)
             self._writer.cancel()
+
+    def _bounded(self, code: str, tag: str) -> str:
+        known = self._tags.setdefault(code, set())
+        if len(known) < MOST_TAGS:
+            known.add(tag)
+        return tag if tag in known else OTHER_TAGS
 
     def _current_hour(self) -> datetime:
         """The hour to count in. It never goes back: the totals of past hours are no longer here."""

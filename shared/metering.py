@@ -26,6 +26,7 @@ _STORED_WITHIN_S = 2.0
 _LIMIT, _REMAINING = re.compile(rb"0*[1-9]\d{0,18}"), re.compile(rb"\d{1,19}")
 CALLER_LEFT = "CallerLeftErrors"
 UPSTREAM_ERRORS = "UpstreamErrors"
+_LONGEST_TAG = 64
 
 
 class Metering:
@@ -171,7 +172,10 @@ class Meter:
         if error:
             counts[error] = 1
         attendee = self._caller.attendee if event.store_names else self._caller.pseudonym
-        self._metering.ledger.add(event.code, attendee, log.model, self._operation.name, counts)
+        tag = log.metadata.get(event.usage_tag, "")[:_LONGEST_TAG]
+        self._metering.ledger.add(
+            event.code, attendee, log.model, self._operation.name, tag, counts
+        )
 
     def _prompt_estimate(self) -> int:
         fields = self._operation.prompt_fields

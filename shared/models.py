@@ -49,8 +49,8 @@ class Event(BaseModel):
     attendee and UTC day; requests per minute, per attendee; tokens per minute and the token budget
     (for the event's whole life), for all attendees together. `fail_open`: calls go on uncounted while
     the store of the caps is down. `store_names`: usage is kept under attendees' names, else
-    under a hash. `resume_streams`: a stream that breaks is continued from another deployment, if that
-    says the same.
+    under a hash. `usage_tag` names the member of calls' metadata under which usage is kept as well.
+    `resume_streams`: a stream that breaks is continued from another deployment, if that says the same.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
@@ -69,6 +69,7 @@ class Event(BaseModel):
     token_budget: Count | None = Field(None, alias="TokenBudget")
     fail_open: bool = Field(False, alias="FailOpen")
     store_names: bool = Field(False, alias="StoreNames")
+    usage_tag: str = Field("", alias="UsageTag")
     resume_streams: bool = Field(False, alias="ResumeStreams")
     models: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field((), alias="Models")
     timezone: str = Field("UTC", alias="TimeZone")

@@ -2,7 +2,7 @@
 
 One partition per event and day, so that what concurrent calls add is written in one transaction. A row
 holds an instance's own running totals of one hour; `folding` turns those of a finished day into one row
-with the totals of its hours, per attendee, model and operation.
+with the totals of its hours, per attendee, model, operation and tag.
 """
 
 import json
@@ -33,13 +33,17 @@ Counts = Mapping[str, int]
 
 
 class Key(NamedTuple):
-    """What is counted apart. `attendee` is the attendee's pseudonym, or the name where that is kept."""
+    """What is counted apart.
+
+    `attendee` is the attendee's pseudonym, or the name where that is kept. `tag` is "" where calls have none.
+    """
 
     code: str
     hour: datetime
     attendee: str
     model: str
     operation: str
+    tag: str = ""
 
     @property
     def partition(self) -> str:
@@ -48,16 +52,19 @@ class Key(NamedTuple):
     @property
     def group(self) -> str:
         """What the key has besides its hour, as a part of a RowKey, where names may be too long."""
-        names = json.dumps([self.attendee, self.model, self.operation])
+        tags = [self.tag] if self.tag else []
+        names = json.dumps([self.attendee, self.model, self.operation, *tags])
         return blake2b(names.encode(), digest_size=12).hexdigest()
 
     @property
     def columns(self) -> dict[str, str]:
+        tag = {"Tag": self.tag} if self.tag else {}
         return {
             "Day": f"{self.hour:%Y-%m-%d}",
             "Attendee": self.attendee,
             "Model": self.model,
             "Operation": self.operation,
+            **tag,
         }
 
 
@@ -121,7 +128,7 @@ def records_of(code: str, row: Row) -> list[Record]:
         if "Hours" in row
         else {str(row["Hour"]): {name: row[name] for name in COUNTERS if name in row}}
     )
-    names = (row["Attendee"], row["Model"], row["Operation"])
+    names = (row["Attendee"], row["Model"], row["Operation"], row.get("Tag", ""))
     return [
         Record(Key(code, day.replace(hour=int(hour)), *names), counts)
         for hour, counts in hours.items()

@@ -281,6 +281,7 @@ def test_json_has_the_same_keys_for_every_command_that_shows_an_event(run: Run) 
         "token_budget": None,
         "fail_open": False,
         "store_names": False,
+        "usage_tag": "",
         "resume_streams": False,
         "models": [],
         "timezone": "UTC",

@@ -151,6 +151,7 @@ def test_json_has_the_totals_of_all_groups(manage_py: Run, used: str) -> None:
         ("attendee", ["adam", "zoe"]),
         ("model", ["embed", "gpt-4o"]),
         ("operation", [EMBEDDINGS, CHAT]),
+        ("tag", [""]),
     ],
 )
 def test_times_come_in_order_and_other_groups_by_their_tokens(
