@@ -282,7 +282,8 @@ def test_a_config_of_the_largest_size_is_taken() -> None:
     assert len(leaves(wishes(wide))) == 50
 
 
-def test_a_config_is_read_once() -> None:
+def test_headers_and_a_config_are_read_once() -> None:
+    assert read(trace_id="once") is read(trace_id="once")
     text = '{"virtual_key": "one"}'
     assert parse_config(text) is parse_config(" ".join([text]).strip())
     assert parse_config(text).wishes is parse_config(text).wishes
