@@ -56,6 +56,7 @@ async def _answer(request: Request, log: CallLog) -> Answer:
     caller = await gateway.admission.admit(headers, lambda: _address(request))
     log.admitted(caller)
     asked = await gateway.entry.read(headers, caller)
+    log.trace_id, log.metadata = asked.trace_id, asked.metadata
     if isinstance(resource, Operation):
         body = await _read_body(request, gateway.settings.max_body_bytes)
         call = Call(resource, target, caller, headers, body, log, asked.wishes)
@@ -134,6 +135,8 @@ class GatewayResponse(Response):
         self.status_code = answer.status
         self.background = None
         self.raw_headers = [*answer.headers, (b"x-request-id", log.request_id.encode())]
+        if log.trace_id:
+            self.raw_headers.append((b"x-portkey-trace-id", log.trace_id.encode()))
         self._content = answer.body
         self._log = log
         self._parent = parent

@@ -10,13 +10,14 @@ import httpx
 import pytest
 
 from shared.configs import Configs, SavedConfig
+from shared.usage_table import UsageTable
 from tests import failover, fleet
 from tests.conftest import add_events
 from tests.failover import KEY, SAID, Answer, Gateway, House, assert_whole, deployment
 from tests.hostile import HOSTILE
 
 both_ways = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-SHORT, TOKENS = "short-answers", "few-tokens"
+SHORT, TOKENS, TAGGED = "short-answers", "few-tokens", "tagged-event"
 SAVED = {"strategy": {"mode": "single"}, "targets": [{"virtual_key": "west"}]}
 
 
@@ -28,6 +29,7 @@ def house() -> Iterator[House]:
             events = [
                 fleet.event(SHORT, max_tokens=50),
                 fleet.event(TOKENS, daily_tokens=2000),
+                fleet.event(TAGGED, usage_tag="team"),
                 fleet.event("one-model", models=("crowd-0",)),
             ]
             await add_events(started.storage, events)
@@ -272,6 +274,35 @@ def test_a_saved_config_is_found_by_its_name(house: House, gateway: Gateway) -> 
     assert unknown.status_code == 400
     assert unknown.json()["error"]["param"] == "x-portkey-config"
     assert "pc-unknown" in unknown.json()["error"]["message"]
+
+
+@both_ways
+def test_the_trace_comes_back_and_is_logged_with_the_metadata(
+    house: House, gateway: Gateway, stream: bool
+) -> None:
+    headers = {"trace-id": "trace 1 of 2", "metadata": {"team": "red", "_user": "ann"}}
+    for model in (house.model("crowd"), "no-such-model"):
+        response = post(gateway, model, headers, stream=stream)
+        assert response.headers["x-portkey-trace-id"] == "trace 1 of 2"
+        line = gateway.line(Answer(response, 0))
+        assert line["trace_id"] == "trace 1 of 2"
+        assert line["metadata"] == {"team": "red", "_user": "ann"}
+
+
+def test_usage_is_counted_by_the_tag_that_the_event_names(house: House, gateway: Gateway) -> None:
+    for team in ("red", "red", "blue", None):
+        metadata = {"metadata": {"team": team, "other": "x"}} if team else {}
+        assert post(gateway, "crowd-0", metadata, key=f"{TAGGED}/ann").status_code == 200
+
+    async def tags() -> Counter[str]:
+        async with fleet.tables(house.storage) as tables:
+            records = [record async for record in UsageTable(tables).records(TAGGED)]
+        found: Counter[str] = Counter()
+        for record in records:
+            found[record.key.tag] += record.counts["Requests"]
+        return found
+
+    assert asyncio.run(tags()) == {"red": 2, "blue": 1, "": 1}
 
 
 def test_an_unknown_resource_is_refused_with_the_names_of_those_there_are(
