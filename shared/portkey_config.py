@@ -31,8 +31,9 @@ _MOST_TARGETS = 50
 # Those of Portkey: seven days, and ninety.
 _MAX_AGE_S, _LONGEST_MAX_AGE_S = 604_800, 7_776_000
 _KEPT = 64
-# Whether an answer is a stream is between us and the caller.
-_FIXED = ("stream", "stream_options")
+# Whether an answer is a stream is between us and the caller; whose conversation it goes on with is checked
+# in the body.
+_FIXED = ("stream", "stream_options", "previous_response_id")
 
 
 def resource_name(text: str) -> str:

@@ -263,6 +263,7 @@ def test_a_cache_is_kept_for_as_long_as_the_config_says(cache: object, seconds: 
         ({"strategy": {"mode": "loadbalance"}, "targets": [{"weight": 0}]}, "weight 0"),
         ({"weight": 1}, "'weight'"),
         ({"override_params": {"stream_options": {}}}, "'stream_options'"),
+        ({"override_params": {"previous_response_id": "r"}}, "'previous_response_id'"),
         ({"override_params": []}, "override_params"),
         ({"a\nb": 1}, "'a?b'"),
     ],
