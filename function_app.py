@@ -1,8 +1,8 @@
 """The function app's table of contents: a trigger for each route, each handing its request on.
 
 The routes are anonymous since the gateway checks keys of its own. The catch-all takes every other
-spelling of the same calls, the home page, and whatever is not there. The timer runs at half past
-one in the night, UTC.
+spelling of the same calls, the home page, and whatever is not there. The timers run in the night
+(UTC).
 """
 
 import azure.functions as func
@@ -53,3 +53,8 @@ async def every_other_path(req: Request) -> Response:
 @app.timer_trigger(arg_name="timer", schedule="0 30 1 * * *")
 async def fold_usage(timer: func.TimerRequest) -> None:
     await upkeep.fold_usage()
+
+
+@app.timer_trigger(arg_name="timer", schedule="0 45 1 * * *")
+async def sweep_cache(timer: func.TimerRequest) -> None:
+    await upkeep.sweep_cache()

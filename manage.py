@@ -41,6 +41,7 @@ from local.doctor_findings import Status
 from local.options import wrong
 from local.store import with_tables
 from local.usage_report import By
+from shared.cache_table import CacheTable
 from shared.errors import ConfigurationError, EventStoreUnavailable
 from shared.events import Events
 from shared.model_map import ModelMap
@@ -94,6 +95,7 @@ def add(
     store_names: options.StoreNames = None,
     usage_tag: options.UsageTag = None,
     resume_streams: options.ResumeStreams = None,
+    cache_max_age: options.CacheMaxAge = None,
     models: options.Models = None,
     url: options.Url = None,
     url_text: options.Text = None,
@@ -156,6 +158,7 @@ def change(
     store_names: options.StoreNames = None,
     usage_tag: options.UsageTag = None,
     resume_streams: options.ResumeStreams = None,
+    cache_max_age: options.CacheMaxAge = None,
     models: options.Models = None,
     all_models: options.AllModels = False,
     url: options.Url = None,
@@ -193,7 +196,7 @@ def disable(code: options.Code, as_json: options.AsJson = False) -> None:
 
 @events.command()
 def remove(code: options.Code, yes: options.Yes = False, as_json: options.AsJson = False) -> None:
-    """Delete an event for good, with all that was counted of its use."""
+    """Delete an event for good, with all that was counted of its use, and its cache."""
     if not yes and not sys.stdin.isatty():
         wrong("it is needed where stdin is no terminal to ask at", "--yes")
     with suppress(ConfigurationError):  # a row that is there, and that removing is the cure of
@@ -264,6 +267,7 @@ async def _remove(tables: Tables, code: str) -> None:
     """The event last: if the store fails on the way, the command can be given again."""
     await UsageTable(tables).remove(code)
     await QuotaTable(tables).remove(code)
+    await CacheTable(tables).remove(code)
     await Events(tables).remove(code)
 
 

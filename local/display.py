@@ -58,6 +58,11 @@ def _caps(event: Event) -> str:
     return "\n".join(f"{limit:,} {grants}" for limit, grants in limits if limit is not None)
 
 
+def _cache(event: Event) -> str:
+    age = event.cache_max_age
+    return f"yes, for {age:,} s" if age else "no, unless a caller asks for it"
+
+
 def _cells(event: Event) -> dict[str, str | Coloured]:
     state, zone = _state(event), _zone(event)
     return {
@@ -73,6 +78,7 @@ def _cells(event: Event) -> dict[str, str | Coloured]:
         "Stores names": _STORES_NAMES[event.store_names],
         "Usage tag": event.usage_tag or "-",
         "Resumes streams": _RESUMES[event.resume_streams],
+        "Caches answers": _cache(event),
         "Models": ", ".join(event.models) or "all",
         "URL": f"{event.url} {event.url_text}".strip() or "-",
         "Organizer": f"{event.organizer_name} {event.organizer_email}".strip() or "-",

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from azure.core.exceptions import ClientAuthenticationError
 
 from local.doctor_findings import Finding, ok, problem, warning
-from shared import configs, events, quota_table, resources, usage_table
+from shared import cache_table, configs, events, quota_table, resources, usage_table
 from shared.configs import Configs
 from shared.errors import ConfigurationError, EventStoreUnavailable
 from shared.events import Events
@@ -16,7 +16,14 @@ from shared.tables import RowNotFound, Tables
 
 _STORAGE, _TABLES, _EVENTS, _RESOURCES = "storage", "tables", "events", "resources"
 _CONFIGS = "configs"
-_NAMES = (events.TABLE, resources.TABLE, configs.TABLE, quota_table.TABLE, usage_table.TABLE)
+_NAMES = (
+    events.TABLE,
+    resources.TABLE,
+    configs.TABLE,
+    quota_table.TABLE,
+    usage_table.TABLE,
+    cache_table.TABLE,
+)
 _NO_ROW = ("none", "none")  # too short for a code, so no event has it
 _MALFORMED = "The event's row"
 _ROLE = (

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from local.display import ZONES
 from local.usage_report import By
 from shared import access
-from shared.models import CALLERS_OWN, RESOURCE_NAME, Event, Resource
+from shared.models import CALLERS_OWN, MOST_CACHE_AGE_S, RESOURCE_NAME, Event, Resource
 from shared.portkey_config import NAME
 
 _CLEARED = object()  # what the word `none` stands for; an option that is left out is None
@@ -208,6 +208,15 @@ ResumeStreams = Annotated[
         "--resume-streams/--no-resume-streams",
         help="Continue a stream that breaks off from another deployment, where that repeats to the "
         "letter what was sent.",
+    ),
+]
+CacheMaxAge = Annotated[
+    MaybeStr,
+    typer.Option(
+        callback=_count(1, MOST_CACHE_AGE_S),
+        metavar="SECONDS|none",
+        help="Give the same answer to the same question, whichever attendee asks, for so long; none "
+        "switches that off.",
     ),
 ]
 Models = Annotated[MaybeStr, typer.Option(callback=_text(_NAMES, "gpt-4o,gpt-4o-mini"))]

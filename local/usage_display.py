@@ -17,6 +17,7 @@ from shared.usage_table import Counts
 
 _NUMBERS = {  # headings of as_columns' numbers
     "requests": "Requests",
+    "cache_hits": "of which\nfrom the cache",
     "prompt_tokens": "Prompt",
     "cached_tokens": "of which\ncached",
     "completion_tokens": "Completion",

@@ -24,6 +24,8 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         # Imported at the first request, so that the platform can index the functions sooner.
+        from shared.cache import Cache
+        from shared.cache_table import CacheTable
         from shared.configs import Configs
         from shared.credentials import BearerToken, credential
         from shared.entry import Entry
@@ -62,13 +64,20 @@ class App:
         )
         telemetry.observe(self._posts.states)
         failover = Failover(settings, upstream, self._posts)
-        self.proxy = Proxy(self._resources, failover, self.metering)
+        self._cache = Cache(CacheTable(self._tables), time.time)
+        self.proxy = Proxy(self._resources, failover, self.metering, self._cache)
 
     async def fold_usage(self) -> int:
         """Fold the usage of the days that are over; returns how many rows went into others."""
         from shared.folding import Folding
 
         return await Folding(self._tables).fold(utc_now())
+
+    async def sweep_cache(self) -> int:
+        """Remove the answers that have expired from the cache; returns how many rows they had."""
+        from shared.cache_table import CacheTable
+
+        return await CacheTable(self._tables).sweep(utc_now())
 
     async def store_answers(self) -> bool:
         """Whether the event store can be reached, as of at most a few seconds ago."""
@@ -89,6 +98,7 @@ class App:
 
     async def close(self) -> None:
         """Give back and store what is held, and close what is open; the host calls this at shutdown."""
+        await self._cache.close()
         await self._ledger.close()
         await self._quotas.close()
         await self._tables.close()

@@ -43,6 +43,7 @@ class CallLog:
     model: str = ""
     deployment: str = ""
     error: str = ""
+    cache: str = ""
     first_token_ms: float = 0
     attempts: int = 0
     tried: list[Tried] = field(default_factory=list)
@@ -80,6 +81,7 @@ class CallLog:
             ],
             "status": status,
             "error": self.error,
+            "cache": self.cache,
             "prompt_tokens": self.usage.prompt,
             "completion_tokens": self.usage.completion,
             "estimated_tokens": self.usage.estimated,

@@ -8,7 +8,7 @@ from shared.call_log import CallLog
 from shared.headers import RawHeaders
 from shared.models import Caller
 from shared.operations import Operation, Target
-from shared.wishes import Wish, Wishes
+from shared.wishes import CacheWish, Wish, Wishes
 
 
 class Stream(Protocol):
@@ -39,3 +39,4 @@ class Call:
     body: bytes
     log: CallLog
     wishes: Wish | Wishes | None = None
+    cache: CacheWish = CacheWish()

@@ -44,6 +44,20 @@ def parse_body(body: bytes) -> Members:
     return members
 
 
+def names_one_twice(value: object) -> bool:
+    """Whether an object somewhere in this value names a member twice, so that readers could differ."""
+    rest = [value]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, _Ambiguous):
+            return True
+        if isinstance(item, dict):
+            rest.extend(item.values())
+        elif isinstance(item, list):
+            rest.extend(item)
+    return False
+
+
 def model_of(members: Members) -> str:
     """The model asked for, or "" if the call leaves it to us. Raises BadRequest."""
     model = members.get("model")

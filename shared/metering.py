@@ -26,6 +26,7 @@ _STORED_WITHIN_S = 2.0
 _LIMIT, _REMAINING = re.compile(rb"0*[1-9]\d{0,18}"), re.compile(rb"\d{1,19}")
 CALLER_LEFT = "CallerLeftErrors"
 UPSTREAM_ERRORS = "UpstreamErrors"
+CACHE_HITS = "CacheHits"
 _LONGEST_TAG = 64
 
 
@@ -92,6 +93,22 @@ class Meter:
             return bound
         return min(bound, (reserved - prompt) // output.answers)
 
+    async def charge_hit(self) -> None:
+        """Charge an answer out of the cache: a request, and no tokens of any cap.
+
+        Raises CapExceeded and EventStoreUnavailable.
+        """
+        metering, event = self._metering, self._caller.event
+        self._needs = _needs(self._caller, self._operation, Need(0, 0), metering.now())
+        requests = [
+            (place, [charge for charge in charges if charge.cap.counts == "requests"])
+            for place, charges in self._needs
+        ]
+        self._reservation = await metering.quotas.take(requests, fail_open=event.fail_open)
+        self.is_over = True
+        metering.quotas.settle(self._reservation, requests=1, tokens=0)
+        self._count(Usage(), CACHE_HITS)
+
     async def settle(self, usage: Usage, error: str = "") -> None:
         """Charge what was used, `error` being the column of what went wrong; done when that is stored."""
         pending = self.charge(usage, error)
@@ -157,7 +174,8 @@ class Meter:
             self._metering.quotas.settle(self._reservation, requests=0, tokens=0)
             self._count(Usage(), error)
 
-    def _count(self, usage: Usage, error: str) -> None:
+    def _count(self, usage: Usage, column: str) -> None:
+        """Count the call, and what became of it in a column of its own, if there is one for that."""
         event, log = self._caller.event, self._log
         counts = {
             "Requests": 1,
@@ -169,8 +187,8 @@ class Meter:
             "EstimatedTokens": usage.estimated,
             "Milliseconds": round(log.ms),
         }
-        if error:
-            counts[error] = 1
+        if column:
+            counts[column] = 1
         attendee = self._caller.attendee if event.store_names else self._caller.pseudonym
         tag = log.metadata.get(event.usage_tag, "")[:_LONGEST_TAG]
         self._metering.ledger.add(

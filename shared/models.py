@@ -38,6 +38,8 @@ def _names(value: object) -> object:
 
 RESOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 Utc = Annotated[datetime, AfterValidator(_as_utc)]
+# An answer may be given again for a year at most.
+MOST_CACHE_AGE_S = 366 * 86_400
 Count = Annotated[int, Field(ge=0, le=10**15)]
 
 
@@ -51,6 +53,7 @@ class Event(BaseModel):
     the store of the caps is down. `store_names`: usage is kept under attendees' names, else
     under a hash. `usage_tag` names the member of calls' metadata under which usage is kept as well.
     `resume_streams`: a stream that breaks is continued from another deployment, if that says the same.
+    `cache_max_age`: seconds for which an answer is given again to all attendees; None is off.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
@@ -71,6 +74,9 @@ class Event(BaseModel):
     store_names: bool = Field(False, alias="StoreNames")
     usage_tag: str = Field("", alias="UsageTag")
     resume_streams: bool = Field(False, alias="ResumeStreams")
+    cache_max_age: Annotated[int, Field(ge=1, le=MOST_CACHE_AGE_S)] | None = Field(
+        None, alias="CacheMaxAge"
+    )
     models: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field((), alias="Models")
     timezone: str = Field("UTC", alias="TimeZone")
     url: str = Field("", alias="EventUrl")

@@ -19,8 +19,9 @@ class Operation:
     `path` is what stands behind a base URL, here and upstream. `output_fields` are the members that
     ask for output tokens; the first one is set where an event has a cap and the caller asks for
     nothing. `prompt_fields` are those that cost input tokens. A stream of an operation that
-    `tells_usage_if_asked` has its usage at the end only with `stream_options`. `only` and `never` tell
-    by the names of a model and its deployment whether a call that names no model may go to it.
+    `tells_usage_if_asked` has its usage at the end only with `stream_options`. Answers of one that
+    `is_cacheable` may be given again (docs/cache.md). `only` and `never` tell by the names of a model and
+    its deployment whether a call that names no model may go to it.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Operation:
     output_fields: tuple[str, ...]
     prompt_fields: tuple[str, ...]
     tells_usage_if_asked: bool = False
+    is_cacheable: bool = False
     only: re.Pattern[str] | None = None
     never: re.Pattern[str] | None = None
 
@@ -45,6 +47,7 @@ CHAT_COMPLETIONS = Operation(
     output_fields=("max_completion_tokens", "max_tokens"),
     prompt_fields=("messages", "tools", "functions", "response_format"),
     tells_usage_if_asked=True,
+    is_cacheable=True,
     never=_SPECIAL,
 )
 EMBEDDINGS = Operation(
@@ -52,6 +55,7 @@ EMBEDDINGS = Operation(
     path="embeddings",
     output_fields=(),
     prompt_fields=("input",),
+    is_cacheable=True,
     only=_EMBEDDING,
 )
 OPERATIONS = {operation.path: operation for operation in (CHAT_COMPLETIONS, EMBEDDINGS)}

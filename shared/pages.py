@@ -48,8 +48,8 @@ def info(default: Served | None) -> Answer:
 def event(caller: Caller, available: Catalogue, standings: Iterable[Standing]) -> Answer:
     """What the caller's event allows, and what is left of it.
 
-    Times are ISO 8601 in UTC. `max_tokens` is per request; the caps that the event has are under
-    `caps`, by their name, with the time at which they begin anew.
+    Times are ISO 8601 in UTC. `max_tokens` is per request, `cache_max_age` in seconds; the caps that
+    the event has are under `caps`, by their name, with the time at which they begin anew.
     """
     granted = caller.event
     return json_answer(
@@ -62,6 +62,7 @@ def event(caller: Caller, available: Catalogue, standings: Iterable[Standing]) -
             "timezone": granted.timezone,
             "models": available.models,
             "max_tokens": granted.max_tokens,
+            "cache_max_age": granted.cache_max_age,
             "caps": {standing.cap.name: _standing(standing) for standing in standings},
             "url": granted.url,
             "url_text": granted.url_text,

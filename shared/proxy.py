@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from functools import reduce
 
-from shared import limits, planning
+from shared import limits, planning, reuse
+from shared.cache import Cache
 from shared.catalogue import Catalogue, Served
 from shared.errors import GatewayError
 from shared.exchange import Answer, Call
@@ -19,21 +20,26 @@ from shared.wishes import Wish, Wishes
 
 
 class Proxy:
-    def __init__(self, resources: ResourceCache, failover: Failover, metering: Metering) -> None:
+    def __init__(
+        self, resources: ResourceCache, failover: Failover, metering: Metering, cache: Cache
+    ) -> None:
         self._resources = resources
         self._failover = failover
         self._metering = metering
+        self._cache = cache
 
     async def forward(self, call: Call) -> Answer:
         """Answer a call. Raises GatewayError until the answer has begun."""
         meter = self._metering.begin(call.operation, call.caller, call.log)
+        reuse.begin(call)
         try:
             return await self._forward(call, meter)
         except BaseException as error:
             meter.fail(error)
             if isinstance(error, GatewayError):
                 attempts = {"x-gateway-attempts": str(call.log.attempts)}
-                error.headers = {**meter.rate_limits(), **attempts, **error.headers}
+                status = reuse.status_header(call.log)
+                error.headers = {**meter.rate_limits(), **attempts, **status, **error.headers}
             raise
 
     async def models(self, caller: Caller, wishes: Wish | Wishes | None = None) -> Catalogue:
@@ -47,6 +53,12 @@ class Proxy:
         call.log.model = served.model
         variants = _variants(call, members, served.plan)
         output = _output(call, variants)
+        reused = reuse.of(self._cache, call, members, served)
+        if reused and (document := await reused.find()):
+            await meter.charge_hit()
+            answer = reused.answer(document)
+            answer.headers += _own_headers(call, meter.rate_limits())
+            return answer
         each = await meter.reserve(variants, output)
         outgoing = Outgoing(call.operation, call.body, members, each)
         opened = await self._failover.open(call, served.plan, outgoing, meter)
@@ -54,16 +66,19 @@ class Proxy:
         call.log.model = opened.leg.model
         if isinstance(opened.body, Relay):
             call.log.first_token_ms = call.log.ms
+            is_bounded = each is not None
             return Answer(
                 opened.status,
                 _headers(stream_to_caller(opened.headers), opened, call, meter),
-                opened.body,
+                reused.recorded(opened.body, is_bounded=is_bounded) if reused else opened.body,
             )
         if opened.status >= 400:
             call.log.error = "upstream_error"
             meter.fail_upstream(opened.status)
         else:
             await meter.settle(opened.usage or meter.estimate(len(opened.body), events=1))
+            if reused and opened.status == 200:
+                reused.keep(opened.body, is_bounded=each is not None)
         return Answer(
             _status(opened), _headers(to_caller(opened.headers), opened, call, meter), opened.body
         )
@@ -105,11 +120,17 @@ def _headers(headers: RawHeaders, opened: Opened, call: Call, meter: Meter) -> R
     if ours:
         names = {name.encode() for name in ours}
         headers = [header for header in headers if header[0] not in names]
-    ours["x-gateway-attempts"] = str(call.log.attempts)
     ours["x-gateway-deployment"] = opened.leg.deployment.key
     if opened.dropped:
         ours["x-gateway-dropped-params"] = ",".join(opened.dropped)
-    return headers + [(name.encode(), value.encode()) for name, value in ours.items()]
+    return headers + _own_headers(call, ours)
+
+
+def _own_headers(call: Call, headers: dict[str, str]) -> RawHeaders:
+    """These, and those that every answer to a call has."""
+    attempts = {"x-gateway-attempts": str(call.log.attempts)}
+    ours = {**headers, **attempts, **reuse.status_header(call.log)}
+    return [(name.encode(), value.encode()) for name, value in ours.items()]
 
 
 def _status(opened: Opened) -> int:

@@ -118,6 +118,10 @@ class Relay:
             await self._next.aclose()
         self._close()
 
+    def reported_usage(self) -> dict[str, Any] | None:
+        """The members of the usage that the upstream has reported, though the caller may not see them."""
+        return self._next.reported_usage() if self._next else self._stream.usage_members()
+
     async def _pass_on(self) -> AsyncGenerator[bytes, None]:
         """Whole events as they arrive; a stream that breaks ends with an error event, no `[DONE]`,
         unless another one can go on.

@@ -113,6 +113,10 @@ class EventStream:
         """What the upstream has reported to have used, at the end of its stream."""
         return usage.find(b"".join(self._latest) + self._rest)
 
+    def usage_members(self) -> dict[str, Any] | None:
+        """The same as the upstream has written it."""
+        return usage.find_members(b"".join(self._latest) + self._rest)
+
     def size(self) -> tuple[int, int]:
         """About how many bytes of content have gone by, and in how many events.
 

@@ -98,11 +98,17 @@ class Tables:
             return dict(entity), entity.metadata["etag"] or ""
 
     async def rows(
-        self, table: str, first: str = "", last: str = "", where: str = ""
+        self,
+        table: str,
+        first: str = "",
+        last: str = "",
+        where: str = "",
+        columns: Iterable[str] = (),
     ) -> AsyncIterator[Row]:
         """The rows in the partitions from `first` to `last`, by default all; none without the table.
 
-        `where` is a condition in OData, as Table Storage knows it.
+        They come in the order of their keys. `where` is a condition in OData, as Table Storage knows
+        it; `columns` are those wanted, by default all.
         """
         conditions = [where] if where else []
         if first:
@@ -113,7 +119,10 @@ class Tables:
             conditions += span
         with _translated():
             try:
-                async for entity in self._client(table).query_entities(" and ".join(conditions)):
+                found = self._client(table).query_entities(
+                    " and ".join(conditions), select=[*columns] or None
+                )
+                async for entity in found:
                     yield dict(entity)
             except ResourceNotFoundError:
                 return
@@ -197,7 +206,7 @@ class Tables:
 
     async def delete_all(self, table: str, first: str, last: str) -> None:
         """Remove every row in the partitions from `first` to `last`."""
-        async for row in self.rows(table, first, last):
+        async for row in self.rows(table, first, last, columns=("PartitionKey", "RowKey")):
             with _translated():
                 await self._client(table).delete_entity(row["PartitionKey"], row["RowKey"])
 

@@ -119,6 +119,8 @@ def _attributes(log: CallLog) -> dict[str, str]:
         attributes["gen_ai.request.model"] = log.model
     if log.error:
         attributes["error.type"] = log.error
+    if log.cache:
+        attributes["gateway.cache"] = log.cache
     return attributes
 
 

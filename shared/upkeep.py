@@ -16,3 +16,13 @@ async def fold_usage() -> None:
         _logger.warning("the usage of finished days is not folded: %s", error.message)
     else:
         _logger.info("folded %d rows of usage", folded)
+
+
+async def sweep_cache() -> None:
+    """Remove the answers that have expired. What cannot be done now is done the next night."""
+    try:
+        removed = await app.current().sweep_cache()
+    except GatewayError as error:
+        _logger.warning("the cache is not swept: %s", error.message)
+    else:
+        _logger.info("swept %d rows out of the cache", removed)

@@ -31,11 +31,17 @@ def find(data: bytes) -> Usage | None:
     Reads the members of chat completions and embeddings (`prompt_tokens`) and those of the
     Responses API (`input_tokens`). Only the usage is parsed, so a large answer costs little.
     """
+    members = find_members(data)
+    return _read(members) if members else None
+
+
+def find_members(data: bytes) -> dict[str, Any] | None:
+    """The same as the upstream has written it."""
     found = data.rfind(_NAME)
     while found >= 0:
         match = _USAGE.match(data, found)
-        if match and (usage := _parse(data[match.end() : match.end() + _LONGEST])):
-            return usage
+        if match and (members := _parse(data[match.end() : match.end() + _LONGEST])):
+            return members
         found = data.rfind(_NAME, 0, found)
     return None
 
@@ -46,12 +52,12 @@ def of_document(document: object) -> Usage | None:
     return _read(members) if isinstance(members, dict) else None
 
 
-def _parse(text: bytes) -> Usage | None:
+def _parse(text: bytes) -> dict[str, Any] | None:
     try:
         members, _ = _DECODER.raw_decode(text.decode(errors="replace"))
     except ValueError:
         return None
-    return _read(members)
+    return members if _read(members) else None
 
 
 def _read(members: dict[str, Any]) -> Usage | None:

@@ -17,9 +17,10 @@ TABLE = "usage"
 # Errors, by whose they are: a cap's refusal, the request's own, the upstream's, ours; or the caller left.
 ERRORS = ("RefusedErrors", "RequestErrors", "UpstreamErrors", "GatewayErrors", "CallerLeftErrors")
 # Tokens that the upstream did not report are in EstimatedTokens only; reasoning and cached ones are parts
-# of the completion's and the prompt's. Attempts are calls upstream.
+# of the completion's and the prompt's. Attempts are calls upstream, CacheHits requests answered without one.
 COUNTERS = (
     "Requests",
+    "CacheHits",
     "Attempts",
     "PromptTokens",
     "CompletionTokens",

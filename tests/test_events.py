@@ -103,6 +103,7 @@ def test_every_field_is_stored_under_its_column(storage: str) -> None:
         store_names=True,
         usage_tag="team",
         resume_streams=True,
+        cache_max_age=3600,
         models=("gpt-4o", "gpt-4"),
         timezone="Europe/London",
         url="https://example.org",

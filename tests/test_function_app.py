@@ -15,13 +15,14 @@ print(json.dumps({
 """
 
 
-def test_every_route_is_anonymous_and_the_timer_runs_at_night() -> None:
+def test_every_route_is_anonymous_and_the_timers_run_at_night() -> None:
     printed = subprocess.run(
         [sys.executable, "-c", TRIGGERS], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     triggers = json.loads(printed)
-    timer = triggers.pop("fold_usage")
-    assert (timer["type"], timer["schedule"]) == ("timerTrigger", "0 30 1 * * *")
+    for name, schedule in (("fold_usage", "0 30 1 * * *"), ("sweep_cache", "0 45 1 * * *")):
+        timer = triggers.pop(name)
+        assert (timer["type"], timer["schedule"]) == ("timerTrigger", schedule)
     assert {name: trigger["route"] for name, trigger in triggers.items()} == {
         "chat_completions": "api/v1/chat/completions",
         "embeddings": "api/v1/embeddings",

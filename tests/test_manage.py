@@ -283,6 +283,7 @@ def test_json_has_the_same_keys_for_every_command_that_shows_an_event(run: Run) 
         "store_names": False,
         "usage_tag": "",
         "resume_streams": False,
+        "cache_max_age": None,
         "models": [],
         "timezone": "UTC",
         "url": "",
@@ -443,7 +444,11 @@ def test_remove_needs_yes_where_nobody_can_be_asked(storage: str, run: Run) -> N
 def test_an_event_that_is_removed_leaves_nothing_behind(storage: str, run: Run) -> None:
     """One with the same code begins anew: its caps are not used up."""
     code = "counted-event"
-    partitions = {"usage": f"{code}/2026-11-21", "quotas": f"{code}/0123456789abcdef"}
+    partitions = {
+        "usage": f"{code}/2026-11-21",
+        "quotas": f"{code}/0123456789abcdef",
+        "cache": code,
+    }
 
     async def counted(add: bool) -> list[str]:
         tables = Tables(storage_from_environ(on(storage)))
@@ -461,7 +466,7 @@ def test_an_event_that_is_removed_leaves_nothing_behind(storage: str, run: Run) 
         return found
 
     run("add", code, *WINDOW)
-    assert len(asyncio.run(counted(add=True))) == 3
+    assert len(asyncio.run(counted(add=True))) == 4
     run("remove", code, "--yes")
     assert asyncio.run(counted(add=False)) == []
 

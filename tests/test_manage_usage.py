@@ -85,6 +85,7 @@ def used(storage: str, manage_py: Run) -> str:
             code,
             "2026-11-19T23:00",
             Requests=4,
+            CacheHits=2,
             PromptTokens=10,
             EstimatedTokens=30,
             RefusedErrors=2,
@@ -114,6 +115,7 @@ def test_what_instances_have_counted_is_summed(manage_py: Run, used: str) -> Non
     assert group == {
         "hour": "2026-11-20T09:00:00+00:00",
         "requests": 3,
+        "cache_hits": 0,
         "attempts": 4,
         "prompt_tokens": 1500,
         "completion_tokens": 234,
@@ -131,6 +133,7 @@ def test_json_has_the_totals_of_all_groups(manage_py: Run, used: str) -> None:
     assert (shown["code"], shown["by"], shown["since"]) == (used, "day", None)
     assert shown["totals"] == {
         "requests": 8,
+        "cache_hits": 2,
         "attempts": 4,
         "prompt_tokens": 8510,
         "completion_tokens": 234,
@@ -264,6 +267,7 @@ def test_csv_is_flat_and_has_no_totals(manage_py: Run, used: str) -> None:
     assert days[0] == {
         "day": "2026-11-19",
         "requests": "4",
+        "cache_hits": "2",
         "attempts": "0",
         "prompt_tokens": "10",
         "completion_tokens": "0",

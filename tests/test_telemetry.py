@@ -110,6 +110,7 @@ def http(collector: Collector, storage: str, simulator: str) -> Iterator[httpx.C
     events = [
         Event(code="traced-event", name="Traced", **window),
         Event(code="capped-calls", name="Capped", daily_requests=0, **window),
+        Event(code="cached-calls", name="Cached", cache_max_age=3600, **window),
     ]
     asyncio.run(add_events(storage, events))
     env = gateway_settings(storage, simulator) | {
@@ -178,6 +179,16 @@ def test_a_caps_refusal_is_counted(http: httpx.Client, collector: Collector) -> 
     point = collector.point("gateway.cap_refusals")
     assert told(point)["gateway.event"] == "Capped"
     assert told(point)["error.type"] == "daily_request_cap_exceeded"
+
+
+def test_a_hit_of_the_cache_is_told(http: httpx.Client, collector: Collector) -> None:
+    for _ in range(2):
+        assert chat(http, "hello", key="cached-calls/ann").status_code == 200
+
+    for status, tokens in (("MISS", True), ("HIT", False)):
+        of = {"gateway.event": "Cached", "gateway.cache": status}
+        span = collector.span(lambda span, of=of: of.items() <= told(span).items())
+        assert (told(span)["gen_ai.usage.output_tokens"] > 0) is tokens
 
 
 def test_a_failing_deployment_is_told(http: httpx.Client, collector: Collector) -> None:
