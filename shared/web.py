@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
-from shared import app, pages, telemetry
+from shared import app, pages, reuse, telemetry
 from shared.attempts import client_address
 from shared.call_log import CallLog
 from shared.errors import ConfigurationError, GatewayError, InternalError, RequestTooLarge
@@ -59,7 +59,8 @@ async def _answer(request: Request, log: CallLog) -> Answer:
     log.trace_id, log.metadata = asked.trace_id, asked.metadata
     if isinstance(resource, Operation):
         body = await _read_body(request, gateway.settings.max_body_bytes)
-        call = Call(resource, target, caller, headers, body, log, asked.wishes)
+        log.cache = reuse.DISABLED if asked.is_portkey else ""
+        call = Call(resource, target, caller, headers, body, log, asked.wishes, asked.cache)
         return await _forward(gateway.proxy, call, request)
     available = await gateway.proxy.models(caller, asked.wishes)
     if resource == "event":

@@ -136,6 +136,7 @@ def test_every_field_is_stored_under_its_column(storage: str) -> None:
         "StoreNames": True,
         "UsageTag": "team",
         "ResumeStreams": True,
+        "CacheMaxAge": 3600,
         "Models": "gpt-4o,gpt-4",
         "TimeZone": "Europe/London",
         "EventUrl": "https://example.org",

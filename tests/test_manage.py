@@ -409,6 +409,20 @@ def test_set_changes_and_clears_one_cap(run: Run, storage: str, name: str) -> No
         assert stored(storage, code) == before.model_copy(update={name: cap})
 
 
+def test_the_cache_is_switched_on_and_off(run: Run, storage: str) -> None:
+    run("add", "cached-event", *WINDOW, "--cache-max-age", "3_600")
+    for change, age, told in (
+        ((), 3600, "yes, for 3,600 s"),
+        (("--cache-max-age", "60"), 60, "yes, for 60 s"),
+        (("--name", "Same"), 60, "yes, for 60 s"),
+        (("--cache-max-age", "none"), None, "no, unless a caller asks for it"),
+    ):
+        shown = run("set", "cached-event", *change) if change else run("show", "cached-event")
+        assert re.search(rf"Caches answers +{told}", shown.out)
+        event = stored(storage, "cached-event")
+        assert event and event.cache_max_age == age
+
+
 def test_set_switches_failing_open_and_the_names_of_usage(run: Run, storage: str) -> None:
     run("add", "flags-event", *WINDOW)
     for flags, expected in (
@@ -550,6 +564,8 @@ LATER = ("--end", "2999-01-01T00:00")
         (["add", "wrong-input", *WINDOW, "--token-budget", "9" * 5000], ["--token-budget"]),
         (["add", "wrong-input", *WINDOW, "--requests-per-minute", ""], ["--requests-per-minute"]),
         (["set", "no-such-event", "--tokens-per-minute", "null"], ["--tokens-per-minute"]),
+        (["add", "wrong-input", *WINDOW, "--cache-max-age", "0"], ["--cache-max-age", "from 1 to"]),
+        (["add", "wrong-input", *WINDOW, "--cache-max-age", "1h"], ["--cache-max-age", "or none"]),
         (["add", "wrong-input", *WINDOW, "--models", ""], ["--models"]),
         (["add", "wrong-input", *WINDOW, "--models", "gpt-4o,,gpt-4"], ["--models"]),
         (["add", "wrong-input", *WINDOW, "--models", "gpt-4o|x"], ["--models"]),

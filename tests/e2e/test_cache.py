@@ -360,3 +360,31 @@ def test_the_log_tells_hits_and_never_what_they_say(
     assert [each["prompt_tokens"] > 0 for each in found] == [True, False, False]
     assert (found[1]["deployment"], found[1]["attempts"]) == ("", [])
     assert text not in "".join(logging_gateway.lines)
+
+
+PORTKEY_CACHE = {"x-portkey-config": '{"cache": {"mode": "simple", "max_age": 3600}}'}
+
+
+def test_a_portkey_client_may_ask_for_itself(http: httpx.Client, grant: Grant, text: str) -> None:
+    code = grant()
+
+    def asked(**headers: str) -> str | None:
+        return status(http.post(CHAT, headers={**key(code), **headers}, json=ask(text)))
+
+    refresh = {"x-portkey-cache-force-refresh": "true"}
+    assert asked(**PORTKEY_CACHE) == "MISS"
+    assert asked(**PORTKEY_CACHE) == "HIT"
+    assert asked(**PORTKEY_CACHE, **refresh) == "REFRESH"
+    assert asked(**{"x-portkey-trace-id": "a"}) == asked(**refresh) == "DISABLED"
+    assert asked() is None
+
+
+def test_a_portkey_client_shares_what_its_event_has(
+    http: httpx.Client, code: str, text: str
+) -> None:
+    trace, only = {"x-portkey-trace-id": "a"}, {"x-portkey-virtual-key": "default"}
+    found = [
+        status(http.post(CHAT, headers={**key(code), **headers}, json=ask(text)))
+        for headers in ({}, trace, PORTKEY_CACHE, only, only)
+    ]
+    assert found == ["MISS", "HIT", "HIT", "MISS", "HIT"]
