@@ -1,5 +1,5 @@
 """Measures the gateway next to a bare pass-through and to the upstream reached directly,
-and what caps and a strict ledger cost it.
+what caps and a strict ledger cost it, and what its cache saves.
 
     python -m benchmarks [--quick] [--json FILE]
 

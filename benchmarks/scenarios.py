@@ -6,6 +6,7 @@ from statistics import median
 
 from benchmarks.load import Job
 from benchmarks.servers import (
+    CACHED,
     CAPPED,
     DIRECT,
     GATEWAY,
@@ -82,7 +83,18 @@ CAPS_SCENARIOS = (
 RESOURCES_SCENARIO = Scenario(
     "two resources, 16 connections", 16, PLAIN, _PLAIN_FIGURES, (GATEWAY, TWO_RESOURCES)
 )
-_ALL = (*SCENARIOS, *CAPS_SCENARIOS, RESOURCES_SCENARIO)
+_ANSWERED = (GATEWAY, CACHED)
+CACHE_SCENARIOS = (
+    Scenario("cache, plain, 1 connection", 1, PLAIN, _PLAIN_FIGURES, _ANSWERED),
+    Scenario(
+        "cache, stream of 20 tokens, 1 connection",
+        1,
+        _chat("repeat 20", stream=True),
+        ("answer_p50_ms", "answer_p99_ms"),
+        _ANSWERED,
+    ),
+)
+_ALL = (*SCENARIOS, *CAPS_SCENARIOS, RESOURCES_SCENARIO, *CACHE_SCENARIOS)
 
 
 class Results:

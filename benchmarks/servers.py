@@ -28,10 +28,12 @@ _MODEL = "gpt-4o"
 DIRECT, PASSTHROUGH, GATEWAY = "direct", "pass-through", "gateway"
 # The same gateway for an event with all caps, and the gateway with a strict ledger for both events.
 CAPPED, STRICT, STRICT_CAPPED = "all caps", "strict", "strict, all caps"
+# The gateway for an event with a cache, where every question but the first finds its answer.
+CACHED = "cache"
 # The gateway where two resources serve the model.
 TWO_RESOURCES = "two resources"
 RELAXED_DELAY_S = 1
-_EVENT, _EVENT_WITH_CAPS = "benchmark", "benchmark-caps"
+_EVENT, _EVENT_WITH_CAPS, _EVENT_WITH_CACHE = "benchmark", "benchmark-caps", "benchmark-cache"
 # None is ever reached; what is measured is the counting.
 _CAPS = {
     "daily_requests": 10**9,
@@ -110,7 +112,7 @@ class Servers:
 
 @contextmanager
 def all_running() -> Iterator[Servers]:
-    """The whole set, with two open events in the store."""
+    """The whole set, with three open events in the store."""
     with ExitStack() as stack:
         storage = stack.enter_context(_store())
         upstream = stack.enter_context(
@@ -132,6 +134,7 @@ def all_running() -> Iterator[Servers]:
             Target(PASSTHROUGH, passthrough, f"{passthrough.url}{chat}"),
             Target(GATEWAY, relaxed, f"{relaxed.url}/api/v1{chat}"),
             Target(CAPPED, relaxed, f"{relaxed.url}/api/v1{chat}", f"{_EVENT_WITH_CAPS}/load"),
+            Target(CACHED, relaxed, f"{relaxed.url}/api/v1{chat}", f"{_EVENT_WITH_CACHE}/load"),
             Target(TWO_RESOURCES, two, f"{two.url}/api/v1{chat}"),
             Target(STRICT, strict, f"{strict.url}/api/v1{chat}"),
             Target(STRICT_CAPPED, strict, f"{strict.url}/api/v1{chat}", f"{_EVENT_WITH_CAPS}/load"),
@@ -159,8 +162,13 @@ async def _fill(storage: str, resources: Iterable[Resource]) -> None:
     day = timedelta(days=1)
     times = {"start": now - day, "end": now + day}
     tables = Tables(storage_from_environ({"EVENT_STORAGE": storage}))
-    for columns in ({"code": _EVENT}, {"code": _EVENT_WITH_CAPS, **_CAPS}):
-        await Events(tables).add(Event.model_validate({**columns, **times}))
+    events: dict[str, dict[str, int]] = {
+        _EVENT: {},
+        _EVENT_WITH_CAPS: _CAPS,
+        _EVENT_WITH_CACHE: {"cache_max_age": 86_400},
+    }
+    for code, members in events.items():
+        await Events(tables).add(Event.model_validate({"code": code, **members, **times}))
     for resource in resources:
         await Resources(tables).add(resource)
     await tables.close()

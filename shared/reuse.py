@@ -22,6 +22,7 @@ from shared.wishes import Wish, Wishes
 HIT, MISS, REFRESH, DISABLED = "HIT", "MISS", "REFRESH", "DISABLED"
 # Members that change who asks, or the form of the answer, not what it says.
 _NOT_IN_KEY = frozenset({"user", "stream", "stream_options", "model"})
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _logger = logging.getLogger("gateway")
 
 
@@ -60,8 +61,7 @@ def digest(call: Call, members: Members, served: Served) -> str:
     legs = served.plan.legs if _has_say(call.wishes) else ()
     wished = [[leg.deployment.key, leg.model, {**leg.params}] for leg in legs]
     whole = [call.operation.name, served.model, wished, asked]
-    text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
-    return blake2b(text.encode(), digest_size=20).hexdigest()
+    return blake2b(_CANONICAL.encode(whole).encode(), digest_size=20).hexdigest()
 
 
 def _has_say(wishes: Wish | Wishes | None) -> bool:
