@@ -175,6 +175,19 @@ def test_what_another_instance_writes_anew_is_seen_within_30_s(storage: str, aga
     run(storage, 2, work)
 
 
+def test_a_newer_answer_on_its_way_to_the_table_is_not_forgotten(storage: str) -> None:
+    async def work(instance: Instance) -> None:
+        key, newer = some_key(), UNPACKABLE[: 4 * ROW_BYTES]
+        instance.cache.put(key, b"older", HOUR_S)
+        await stored(instance)
+        instance.now = START + 1
+        instance.cache.put(key, newer, HOUR_S)
+        instance.now += FRESH_S
+        assert await instance.cache.get(key, HOUR_S) == newer
+
+    run(storage, 1, work)
+
+
 def test_a_reader_never_mixes_two_writes(storage: str) -> None:
     """Two instances write answers of different sizes over each other while a third reads."""
     key = some_key()
@@ -297,7 +310,7 @@ def test_without_the_store_there_is_what_memory_has_and_nothing_waits(simulator:
                 loop = asyncio.get_running_loop()
                 began = loop.time()
                 assert await instance.cache.get(unknown, HOUR_S) is None
-                assert loop.time() - began < READ_WITHIN_S + 0.4
+                assert loop.time() - began < READ_WITHIN_S + 1
                 began = loop.time()
                 instance.now = START + 1
                 for _ in range(100):
@@ -306,11 +319,14 @@ def test_without_the_store_there_is_what_memory_has_and_nothing_waits(simulator:
                 assert await instance.cache.get(late, HOUR_S) == b"late"
                 instance.now = START + FRESH_S
                 assert await instance.cache.get(known, HOUR_S) == b"said"
-                assert loop.time() - began < READ_WITHIN_S + 0.4
+                assert loop.time() - began < READ_WITHIN_S + 1
             finally:
                 server.process.send_signal(18)  # SIGCONT
             instance.now += FRESH_S
             assert await instance.cache.get(known, HOUR_S) == b"said"
-            assert await instance.cache.get(some_key(), HOUR_S) is None
+            for _ in range(2):
+                other = some_key()
+                await instance.table.write(other, Stored(b"back", START, START + HOUR_S, "v1"))
+                assert await instance.cache.get(other, HOUR_S) == b"back"
 
         run(storage, 1, work)

@@ -104,6 +104,6 @@ def test_while_the_store_is_away_calls_are_answered_all_the_same(simulator: str)
         azurite.close()
         began = time.monotonic()
         assert status(client.post(CHAT, json=ask(unknown))) == "MISS"
-        assert time.monotonic() - began < READ_WITHIN_S + 0.5
+        assert time.monotonic() - began < READ_WITHIN_S + 1
         assert status(client.post(CHAT, json=ask(unknown))) == "HIT"
         assert status(client.post(CHAT, json=ask(known, stream=True))) == "HIT"

@@ -21,7 +21,7 @@ from shared.catalogue import Served
 from shared.exchange import Call
 from shared.limits import Members
 from shared.models import Caller, Event, Resource
-from shared.operations import CHAT_COMPLETIONS, Operation, Target
+from shared.operations import CHAT_COMPLETIONS, OPERATIONS, Operation, Target
 from shared.plan import Deployment, Leg
 from shared.settings import Settings
 from shared.wishes import CacheWish, Wish, Wishes
@@ -166,6 +166,31 @@ def test_where_the_caller_leads_the_call_is_a_part_of_the_question(
         (body, HOUR),
     )
     assert found == ["MISS", "HIT", *["MISS"] * 4, *["HIT"] * 4, "MISS", "HIT", "HIT"]
+
+
+def test_an_answer_is_stored_although_the_instance_stops_at_once(
+    storage: str, simulator: str, text: str
+) -> None:
+    event, call = some_event(cache_max_age=3600), (ask(text),)
+    assert statuses(storage, simulator, event, call) == ["MISS"]
+    assert statuses(storage, simulator, event, call) == ["HIT"]
+
+
+def test_a_hit_is_served_where_more_tokens_are_spent_than_there_are(
+    storage: str, simulator: str, text: str
+) -> None:
+    """As when a prompt was estimated too low, or the organiser has lowered a cap."""
+    event = some_event(cache_max_age=3600, token_budget=10_000, daily_tokens=10_000)
+    lowered = event.model_copy(update={"token_budget": 1, "daily_tokens": 1})
+    assert statuses(storage, simulator, event, (ask(text),)) == ["MISS"]
+    assert statuses(storage, simulator, lowered, (ask(text),)) == ["HIT"]
+
+
+def test_operations_do_not_share(text: str) -> None:
+    deployment = Deployment(Resource(name="default", endpoint=AZURE, model_map="m"), "m")
+    served, event = Served("m", Leg(deployment, "m")), some_event()
+    calls = [call_of(event, {}, operation=each) for each in OPERATIONS.values()]
+    assert len({reuse.digest(call, {}, served) for call in calls}) == len(calls) > 1
 
 
 def test_a_callers_own_resource_says_nothing_to_others(storage: str, text: str) -> None:
