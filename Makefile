@@ -5,14 +5,24 @@ PORT ?= 7071
 BIN := .venv/bin
 PARALLEL := --numprocesses 2 --dist loadfile
 
-.PHONY: run test sdk-test check bench package lock clean
+.PHONY: run test clients sdk-test check bench package lock clean
 
 run: .venv/run.stamp node_modules/.package-lock.json
 	@$(BIN)/python -m local.run --port $(PORT)
 
-test: .venv/dev.stamp node_modules/.package-lock.json .clients/openai-1
+test: .venv/dev.stamp node_modules/.package-lock.json clients
 	$(BIN)/python -m pytest $(PARALLEL)
 	PYTHONPATH=.clients/openai-1 $(BIN)/python -m pytest $(PARALLEL) tests/e2e/test_openai_python.py tests/e2e/test_openai_python_errors.py
+
+# Client libraries that cannot be beside the newest one, each kind in a folder of its own.
+CLIENTS := $(patsubst tests/clients/%.in,.clients/%,$(wildcard tests/clients/*.in))
+
+clients: $(CLIENTS)
+
+.clients/%: tests/clients/%.txt .venv/dev.stamp
+	rm -rf $@
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --target $@ --requirements $<
+	@touch $@
 
 sdk-test: .venv/dev.stamp node_modules/.package-lock.json
 	$(BIN)/python -m pytest $(PARALLEL) sdk/python/tests
@@ -42,6 +52,7 @@ lock: .venv/dev.stamp
 	$(COMPILE) $(AZURE) --generate-hashes requirements.txt -o requirements.lock
 	$(COMPILE) $(ANYWHERE) --generate-hashes requirements-manage.in -o requirements-manage.txt
 	$(COMPILE) $(ANYWHERE) --generate-hashes requirements-dev.in -o requirements-dev.txt
+	$(foreach client,$(notdir $(CLIENTS)),$(COMPILE) $(ANYWHERE) --generate-hashes tests/clients/$(client).in -o tests/clients/$(client).txt &&) true
 
 clean:
 	rm -rf .venv .clients sdk/python/.clients .python_packages node_modules .azurite
@@ -58,10 +69,6 @@ clean:
 .venv/dev.stamp: .venv/run.stamp requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
-
-# The previous major version of the openai client, beside the newest one in the environment.
-.clients/openai-1: .venv/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --target $@ 'openai<2'
 
 node_modules/.package-lock.json: package.json package-lock.json
 	npm ci --no-audit --no-fund --loglevel=error

@@ -38,6 +38,7 @@ EVENTS = [
     _event("future-event", start=NOW + timedelta(hours=1)),
     _event("over-event", end=NOW - timedelta(hours=1)),
     _event("off-event", active=False),
+    _event("used-up-event", daily_requests=0),
 ]
 
 
