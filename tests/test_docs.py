@@ -18,8 +18,8 @@ from tests.processes import ROOT
 from tests.test_manage import Run
 
 manage_py = test_manage.manage_py
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-NAMES = [path.name for path in PAGES]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
 # What stands for something else in a command.
 _MEANT = {"CODE": "hackathon", "NAME": "sweden", "N": "5", "END": "2999-01-01", "…": "2999-01-01"}
 _COMMAND = re.compile(r"(?:\.venv/bin/)?(?:python )?manage\.py (.*)")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.processes import ROOT
 
+_RUNS = {".py": sys.executable, ".mjs": "node", ".sh": "bash"}
 # Compiled once, not at every start.
 _DROPPED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
 # No price list from the network.
@@ -20,17 +21,15 @@ def start(
     cwd: Path = ROOT,
     settings: dict[str, str] | None = None,
 ) -> subprocess.Popen[str]:
-    """Start a program, a `.py` or an `.mjs`, with the project's own libraries.
+    """Start a program, a `.py`, an `.mjs` or a `.sh`, with the project's own libraries.
 
     An environment is a folder in `.clients`: its libraries are there instead, and no others.
     """
     env = {name: value for name, value in os.environ.items() if name not in _DROPPED}
-    command = ["node"] if program.suffix == ".mjs" else [sys.executable]
+    command = [_RUNS[program.suffix]]
     if environment:
-        folder = ROOT / ".clients" / environment
-        assert folder.is_dir(), f"There is no {folder}. `make clients` installs it."
         command.append("-S")
-        env["PYTHONPATH"] = str(folder)
+        env["PYTHONPATH"] = str(libraries(environment))
     return subprocess.Popen(
         [*command, str(program), *arguments],
         cwd=cwd,
@@ -39,6 +38,13 @@ def start(
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def libraries(environment: str) -> Path:
+    """The folder of an environment. Fails if it is not installed."""
+    folder = ROOT / ".clients" / environment
+    assert folder.is_dir(), f"There is no {folder}. `make clients` installs it."
+    return folder
 
 
 def printed_by(process: subprocess.Popen[str]) -> str:
