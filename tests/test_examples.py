@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from tests import processes
-from tests.clients.environments import libraries, printed_by, start
+from tests.clients.environments import libraries, run
 from tests.conftest import gateway_settings
 from tests.processes import ROOT, Server
 from tests.test_run import READY, launch
@@ -70,14 +70,14 @@ def test_an_example_prints_what_its_page_shows(
     program.write_text(example.code.replace("http://localhost:7071", launched.url), "utf-8")
     (tmp_path / "node_modules").symlink_to(ROOT / "node_modules")
 
-    process = start(
+    printed = run(
         program,
         environment=ENVIRONMENTS.get(example.page, ""),
         cwd=tmp_path,
         settings=PATHS.get(example.page),
     )
 
-    assert printed_by(process).strip() == example.output.strip()
+    assert printed.strip() == example.output.strip()
 
 
 def is_installed(installer: str, package: str, page: str) -> bool:

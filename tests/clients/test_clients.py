@@ -15,7 +15,7 @@ import pytest
 
 from shared.models import pseudonym
 from tests import processes
-from tests.clients.environments import printed_by, start
+from tests.clients.environments import run_together
 from tests.conftest import EVENTS, add_events, gateway_settings
 
 PROGRAMS = Path(__file__).with_name("programs")
@@ -134,12 +134,8 @@ def told(storage: str, simulator: str) -> Told:
     """A gateway of its own: wrong keys are counted, and its log is read to the end."""
     asyncio.run(add_events(storage, EVENTS))
     with processes.gateway(gateway_settings(storage, simulator)) as server:
-        running = {
-            client: start(PROGRAMS / program, server.url, client, environment=environment)
-            for client, (program, environment) in RUNS.items()
-        }
-        printed = {client: printed_by(process) for client, process in running.items()}
-    results = {client: json.loads(text.splitlines()[-1]) for client, text in printed.items()}
+        programs = {name: (PROGRAMS / file, libraries) for name, (file, libraries) in RUNS.items()}
+        results = run_together(programs, server.url)
     refused = Counter(
         json.loads(line)["attendee"]
         for line in server.lines

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.environments import printed_by, start
+from tests.clients import environments
 from tests.conftest import KEY
 
 DOCUMENTS = Path(__file__).with_name("documents")
@@ -28,9 +28,8 @@ def run(name: str, gateway: str, folder: Path, environment: str = "", **replaced
         code = code.replace(placeholder, text)
     program = folder / name
     program.write_text(code, "utf-8")
-    return printed_by(
-        start(program, environment=environment, cwd=folder, settings={"GITHUB_TOKEN": KEY})
-    )
+    settings = {"GITHUB_TOKEN": KEY}
+    return environments.run(program, environment=environment, cwd=folder, settings=settings)
 
 
 def test_the_httpx_sample(gateway: str, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests import processes
-from tests.clients.environments import printed_by, start
+from tests.clients.environments import run_together
 from tests.clients.test_documents import run as run_document
 from tests.conftest import EVENTS, KEY, add_events, gateway_settings
 from tests.e2e import test_documents as commands
@@ -71,14 +71,8 @@ def gateway(gateway_server: Server) -> str:
 @pytest.fixture(scope="module")
 def told(gateway: str) -> dict[str, dict[str, Any]]:
     """What each client of Portkey's tells of its calls."""
-    running = {
-        client: start(PROGRAMS / program, gateway, KEY, MARK, environment=environment)
-        for client, (program, environment) in CLIENTS.items()
-    }
-    return {
-        client: json.loads(printed_by(process).splitlines()[-1])
-        for client, process in running.items()
-    }
+    programs = {name: (PROGRAMS / file, libraries) for name, (file, libraries) in CLIENTS.items()}
+    return run_together(programs, gateway, KEY, MARK)
 
 
 each_client = pytest.mark.parametrize("client", CLIENTS)
@@ -105,12 +99,6 @@ def test_a_stream_goes_where_it_says(told: Any, client: str) -> None:
 @each_client
 def test_the_trace_id_comes_back(told: Any, client: str) -> None:
     assert told[client]["with_trace"]["headers"]["trace-id"] == f"trace-{MARK}"
-
-
-@each_client
-def test_a_cache_answers_the_second_time(told: Any, client: str) -> None:
-    assert told[client]["cache"] == ["MISS", "HIT", "REFRESH"]
-    assert told[client]["virtual_key"]["headers"]["cache-status"] == "DISABLED"
 
 
 @each_client
@@ -146,8 +134,9 @@ def test_the_documented_programs_run(
     named = {"VIRTUAL_KEY": VIRTUAL_KEY}
     printed = run_document(name, gateway, tmp_path, environment, **named)
 
-    assert printed.count("[simulated] gpt-35-virtual here, you said: Say this is a test") >= 1
-    assert "gpt-4v-virtual here, you said: What’s in this image? (saw 1 image: link" in printed
+    assert "[simulated] gpt-35-virtual here, you said: Say this is a test" in printed
+    assert "[simulated] gpt-4v-virtual here, you said: What" in printed
+    assert "(saw 1 image: link https://upload.wikimedia.org/" in printed
     assert "get_current_weather" in printed
 
 

@@ -11,12 +11,11 @@ const fallback = {
     { virtual_key: virtualKey },
   ],
 };
-const cached = { cache: { mode: "simple", max_age: 60 } };
 
 const client = (options) => new Portkey({ baseURL: `${base}/v1`, apiKey: key, ...options });
 
-const chat = async (portkey, options, text = "hello") => {
-  const messages = [{ role: "user", content: `${text} ${mark} node` }];
+const chat = async (portkey, options) => {
+  const messages = [{ role: "user", content: "hello" }];
   const answer = await portkey.chat.completions.create({ model: "gpt-4", messages }, options);
   return { said: answer.choices[0].message.content, headers: answer.getHeaders() };
 };
@@ -38,16 +37,6 @@ const failure = async (call) => {
   return { name: "no error" };
 };
 
-// What the cache made of the same call: new, again, and with a forced refresh.
-const cache = async () => {
-  const statuses = [];
-  for (const options of [{}, {}, { cacheForceRefresh: true }]) {
-    const { headers } = await chat(client({ config: cached, ...options }), {}, "cached");
-    statuses.push(headers["cache-status"]);
-  }
-  return statuses;
-};
-
 const results = {
   plain: await chat(client()),
   virtual_key: await chat(client({ virtualKey })),
@@ -57,7 +46,6 @@ const results = {
   stream: await stream(client({ config: fallback })),
   with_config: await chat(client(), { config: saved }),
   with_trace: await chat(client(), { traceID: `trace-${mark}`, metadata: { _user: mark } }),
-  cache: await cache(),
   unknown_config_key: await failure(() => chat(client({ config: { custom_host: "http://x" } }))),
   unknown_config: await failure(() => chat(client({ config: "no-such-config" }))),
   unknown_virtual_key: await failure(() => chat(client({ virtualKey: "no-such-resource" }))),

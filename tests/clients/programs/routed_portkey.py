@@ -7,7 +7,7 @@ from typing import Any
 
 from portkey_ai import Portkey
 
-base, key, mark = sys.argv[1:]
+base, key, mark, _ = sys.argv[1:]
 VIRTUAL_KEY = "openai-virtual-key"
 SAVED = "sample-7g5tr4"
 FALLBACK = {
@@ -17,16 +17,15 @@ FALLBACK = {
         {"virtual_key": VIRTUAL_KEY},
     ],
 }
-CACHED = {"cache": {"mode": "simple", "max_age": 60}}
 
 
 def client(**options: Any) -> Portkey:
     return Portkey(base_url=f"{base}/v1", api_key=key, **options)
 
 
-def chat(portkey: Portkey, text: str = "hello") -> dict[str, Any]:
+def chat(portkey: Portkey) -> dict[str, Any]:
     answer = portkey.chat.completions.create(
-        model="gpt-4", messages=[{"role": "user", "content": f"{text} {mark} python"}]
+        model="gpt-4", messages=[{"role": "user", "content": "hello"}]
     )
     return {"said": answer.choices[0].message.content, "headers": answer.get_headers()}
 
@@ -46,13 +45,6 @@ def failure(call: Callable[[], Any]) -> dict[str, Any]:
     return {"name": "no error"}
 
 
-def cache() -> list[str]:
-    """What the cache made of the same call: new, again, and with a forced refresh."""
-    cached = client(config=CACHED)
-    asked = [cached, cached, cached.with_options(cache_force_refresh=True)]
-    return [chat(portkey, "cached")["headers"]["cache-status"] for portkey in asked]
-
-
 results = {
     "plain": chat(client()),
     "virtual_key": chat(client(virtual_key=VIRTUAL_KEY)),
@@ -62,7 +54,6 @@ results = {
     "stream": stream(client(config=FALLBACK)),
     "with_config": chat(client().with_options(config=SAVED)),
     "with_trace": chat(client().with_options(trace_id=f"trace-{mark}", metadata={"_user": mark})),
-    "cache": cache(),
     "unknown_config_key": failure(lambda: chat(client(config={"custom_host": "http://x"}))),
     "unknown_config": failure(lambda: chat(client(config="no-such-config"))),
     "unknown_virtual_key": failure(lambda: chat(client(virtual_key="no-such-resource"))),
