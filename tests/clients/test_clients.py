@@ -4,21 +4,12 @@ Each runs as a program of its own beside its own libraries, all of them at once,
 gave; see programs/asked.py.
 """
 
-import asyncio
-import json
 import math
-from collections import Counter
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
-from shared.models import pseudonym
-from tests import processes
-from tests.clients.environments import run_together
-from tests.conftest import EVENTS, add_events, gateway_settings
+from tests.clients.asking import AI_SDK, OPENAI, SAYS, Client, Told, ask
 
-PROGRAMS = Path(__file__).with_name("programs")
 # The program of each client, and the environment that it runs in if not the project's own.
 RUNS = {
     "openai 0.28": ("with_openai_0.py", "openai-0"),
@@ -40,18 +31,6 @@ STYLES = {
 }
 CLIENTS = [(client, style) for client in RUNS for style in STYLES[client]]
 
-# By which name a failure is caught, and with which status, if it tells one.
-OPENAI = {
-    "wrong_key": ("AuthenticationError", 401),
-    "closed_event": ("PermissionDeniedError", 403),
-    "wrong_model": ("NotFoundError", 404),
-    "bad_request": ("BadRequestError", 400),
-    "filtered": ("BadRequestError", 400),
-    "used_up": ("RateLimitError", 429),
-    "server_error": ("InternalServerError", 500),
-    "unavailable": ("InternalServerError", 503),
-    "broken_stream": ("APIError", None),
-}
 OPENAI_0 = {
     **OPENAI,
     "closed_event": ("PermissionError", 403),
@@ -86,11 +65,6 @@ LITELLM_AZURE = {
 }
 # It hands the error event to the caller, whose loop finds no choices in it.
 PORTKEY_NODE = {**OPENAI, "broken_stream": ("TypeError", None)}
-AI_SDK = {
-    **{scenario: ("AI_APICallError", status) for scenario, (_, status) in OPENAI.items()},
-    "used_up": ("AI_RetryError", 429),
-    "broken_stream": ("AI_StreamProviderError", 500),
-}
 ERRORS = {
     **dict.fromkeys(CLIENTS, OPENAI),
     ("openai 0.28", "openai"): OPENAI_0,
@@ -102,17 +76,6 @@ ERRORS = {
     ("portkey-ai for node", "key"): PORTKEY_NODE,
     **{("ai sdk", style): AI_SDK for style in STYLES["ai sdk"]},
 }
-SAYS = {
-    "wrong_key": "Incorrect API key provided",
-    "closed_event": "This event ended at ",
-    "wrong_model": "Available: gpt-4o, gpt-4o-mini",
-    "bad_request": "asks for more output than this event allows: at most 100 tokens",
-    "filtered": "content management policy",
-    "used_up": "Ask your organiser for more.",
-    "server_error": "The server had an error while processing your request",
-    "unavailable": "The service is temporarily unable",
-    "broken_stream": "broke off before it was complete",
-}
 # These put a text of their own in place of the server's.
 SILENT = {
     ("openai 0.28", "unavailable"),
@@ -122,32 +85,9 @@ SILENT = {
 REQUESTS_OF_A_REFUSED_CALL = {**dict.fromkeys(RUNS, 1), "ai sdk": 3}
 
 
-class Told(NamedTuple):
-    """What each client in each style told, and how often each was refused by the cap."""
-
-    by: dict[tuple[str, str], dict[str, Any]]
-    refused: dict[tuple[str, str], int]
-
-
 @pytest.fixture(scope="module")
 def told(storage: str, simulator: str) -> Told:
-    """A gateway of its own: wrong keys are counted, and its log is read to the end."""
-    asyncio.run(add_events(storage, EVENTS))
-    with processes.gateway(gateway_settings(storage, simulator)) as server:
-        programs = {name: (PROGRAMS / file, libraries) for name, (file, libraries) in RUNS.items()}
-        results = run_together(programs, server.url)
-    refused = Counter(
-        json.loads(line)["attendee"]
-        for line in server.lines
-        if '"daily_request_cap_exceeded"' in line
-    )
-    return Told(
-        {(client, style): results[client][style] for client, style in CLIENTS},
-        {
-            (client, style): refused[pseudonym("used-up-event", f"{client}-{style}")]
-            for client, style in CLIENTS
-        },
-    )
+    return ask(RUNS, storage, simulator)
 
 
 pytestmark = pytest.mark.parametrize(
@@ -155,31 +95,31 @@ pytestmark = pytest.mark.parametrize(
 )
 
 
-def test_a_chat_is_answered(told: Told, client: tuple[str, str]) -> None:
+def test_a_chat_is_answered(told: Told, client: Client) -> None:
     assert told.by[client]["plain"] == "[simulated] gpt-4o here, you said: plain"
 
 
-def test_a_stream_comes_in_pieces(told: Told, client: tuple[str, str]) -> None:
+def test_a_stream_comes_in_pieces(told: Told, client: Client) -> None:
     pieces = told.by[client]["stream"]
 
     assert "".join(pieces) == "[simulated] gpt-4o here, you said: streamed"
     assert len(pieces) > 5
 
 
-def test_a_tool_is_called(told: Told, client: tuple[str, str]) -> None:
+def test_a_tool_is_called(told: Told, client: Client) -> None:
     assert told.by[client]["tools"] == ["get_weather", {"city": "simulated"}]
 
 
-def test_an_answer_has_the_structure_asked_for(told: Told, client: tuple[str, str]) -> None:
+def test_an_answer_has_the_structure_asked_for(told: Told, client: Client) -> None:
     assert told.by[client]["structured"] == {"name": "simulated", "people": 1}
 
 
-def test_an_image_arrives_whole(told: Told, client: tuple[str, str]) -> None:
+def test_an_image_arrives_whole(told: Told, client: Client) -> None:
     saw = "[simulated] gpt-4o here, you said: Seen? (saw 1 image: image/png of 15 bytes)"
     assert told.by[client]["vision"] == saw
 
 
-def test_an_embedding_is_a_whole_vector(told: Told, client: tuple[str, str]) -> None:
+def test_an_embedding_is_a_whole_vector(told: Told, client: Client) -> None:
     vector = told.by[client]["embedding"]
 
     assert len(vector) == 1536
@@ -187,9 +127,7 @@ def test_an_embedding_is_a_whole_vector(told: Told, client: tuple[str, str]) -> 
 
 
 @pytest.mark.parametrize("scenario", SAYS)
-def test_a_failure_is_caught_by_its_name(
-    told: Told, client: tuple[str, str], scenario: str
-) -> None:
+def test_a_failure_is_caught_by_its_name(told: Told, client: Client, scenario: str) -> None:
     failure = told.by[client][scenario]
     name, status = ERRORS[client][scenario]
 
@@ -199,11 +137,11 @@ def test_a_failure_is_caught_by_its_name(
         assert SAYS[scenario] in failure["text"]
 
 
-def test_a_broken_stream_has_given_what_came_before(told: Told, client: tuple[str, str]) -> None:
+def test_a_broken_stream_has_given_what_came_before(told: Told, client: Client) -> None:
     assert told.by[client]["broken_stream"]["received"] == "["
 
 
 def test_what_no_retry_cures_is_asked_once_by_those_who_know_how_to_be_told(
-    told: Told, client: tuple[str, str]
+    told: Told, client: Client
 ) -> None:
     assert told.refused[client] == REQUESTS_OF_A_REFUSED_CALL[client[0]]
