@@ -3,19 +3,16 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
 from typing import Any
 
 import httpx
 import openai_proxy
 import pytest
 
-from shared.models import Event
-from tests.conftest import KEY, NOW, add_events, gateway, gateway_server, simulator
-from tests.conftest import storage as empty_storage
+from tests.conftest import KEY, gateway, gateway_server, simulator, storage
 from tests.e2e.calls import Calls
 
-__all__ = ["empty_storage", "gateway", "gateway_server", "simulator"]
+__all__ = ["gateway", "gateway_server", "simulator", "storage"]
 USED_UP = "used-up-event/anna"
 
 
@@ -47,22 +44,6 @@ class Way:
         async for item in answer:
             self.received.append(item)
         return self.received
-
-
-@pytest.fixture(scope="session")
-def storage(empty_storage: str) -> str:
-    """The gateway's storage, with an event that allows no requests."""
-    event = Event.model_validate(
-        {
-            "code": USED_UP.partition("/")[0],
-            "name": "The used-up event",
-            "start": NOW - timedelta(days=1),
-            "end": NOW + timedelta(days=1),
-            "daily_requests": 0,
-        }
-    )
-    asyncio.run(add_events(empty_storage, [event]))
-    return empty_storage
 
 
 @pytest.fixture(params=["create", "acreate"])
