@@ -25,6 +25,51 @@ async def embeddings(req: Request) -> Response:
     return await web.handle(req)
 
 
+@app.route("api/v1/completions", methods=["POST"])
+async def completions(req: Request) -> Response:
+    return await web.handle(req)
+
+
+@app.route("api/v1/responses", methods=["POST"])
+async def responses(req: Request) -> Response:
+    return await web.handle(req)
+
+
+@app.route("api/v1/responses/{response}", methods=["GET", "DELETE"])
+async def response(req: Request) -> Response:
+    return await web.handle(req)
+
+
+@app.route("api/v1/responses/{response}/input_items", methods=["GET"])
+async def response_input_items(req: Request) -> Response:
+    return await web.handle(req)
+
+
+@app.route("api/v1/images/generations", methods=["POST"])
+async def image_generations(req: Request) -> Response:
+    return await web.handle(req)
+
+
+@app.route("api/v1/images/edits", methods=["POST"])
+async def image_edits(req: Request) -> Response:
+    return await web.handle(req)
+
+
+@app.route("api/v1/audio/speech", methods=["POST"])
+async def audio_speech(req: Request) -> Response:
+    return await web.handle(req)
+
+
+@app.route("api/v1/audio/transcriptions", methods=["POST"])
+async def audio_transcriptions(req: Request) -> Response:
+    return await web.handle(req)
+
+
+@app.route("api/v1/audio/translations", methods=["POST"])
+async def audio_translations(req: Request) -> Response:
+    return await web.handle(req)
+
+
 @app.route("api/v1/models", methods=["GET"])
 async def models(req: Request) -> Response:
     return await web.handle(req)
@@ -58,3 +103,8 @@ async def fold_usage(timer: func.TimerRequest) -> None:
 @app.timer_trigger(arg_name="timer", schedule="0 45 1 * * *")
 async def sweep_cache(timer: func.TimerRequest) -> None:
     await upkeep.sweep_cache()
+
+
+@app.timer_trigger(arg_name="timer", schedule="0 0 2 * * *")
+async def forget_responses(timer: func.TimerRequest) -> None:
+    await upkeep.forget_responses()

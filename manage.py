@@ -48,6 +48,7 @@ from shared.model_map import ModelMap
 from shared.models import CALLERS_OWN, Event
 from shared.quota_table import QuotaTable
 from shared.resources import Resources
+from shared.responses import Responses
 from shared.tables import RowExists, RowNotFound, Tables
 from shared.usage_table import Record, UsageTable
 
@@ -268,6 +269,7 @@ async def _remove(tables: Tables, code: str) -> None:
     await UsageTable(tables).remove(code)
     await QuotaTable(tables).remove(code)
     await CacheTable(tables).remove(code)
+    await Responses(tables).remove_event(code)
     await Events(tables).remove(code)
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from azure.core.exceptions import ClientAuthenticationError
 
 from local.doctor_findings import Finding, ok, problem, warning
-from shared import cache_table, configs, events, quota_table, resources, usage_table
+from shared import cache_table, configs, events, quota_table, resources, responses, usage_table
 from shared.configs import Configs
 from shared.errors import ConfigurationError, EventStoreUnavailable
 from shared.events import Events
@@ -23,6 +23,7 @@ _NAMES = (
     quota_table.TABLE,
     usage_table.TABLE,
     cache_table.TABLE,
+    responses.TABLE,
 )
 _NO_ROW = ("none", "none")  # too short for a code, so no event has it
 _MALFORMED = "The event's row"

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 
 from shared import telemetry
 from shared.admission import Admission, utc_now
@@ -17,6 +18,8 @@ from shared.store_cache import StoreCache
 _PROBE = "probe"
 # Calls that have used nothing, such as refused ones, are counted without haste.
 _UNUSED_STORED_WITHIN_S = 1.0
+# https://learn.microsoft.com/azure/ai-foundry/openai/how-to/responses: response data is retained for 30 days.
+_RESPONSES_KEPT = timedelta(days=30)
 
 
 class App:
@@ -38,6 +41,8 @@ class App:
         from shared.quota_table import QuotaTable
         from shared.quotas import Quotas
         from shared.resources import Resources
+        from shared.responses import Responses
+        from shared.stored import Stored
         from shared.tables import Tables
         from shared.upstream import Upstream, open_session
         from shared.usage_table import UsageTable
@@ -65,7 +70,11 @@ class App:
         telemetry.observe(self._posts.states)
         failover = Failover(settings, upstream, self._posts)
         self._cache = Cache(CacheTable(self._tables), time.time)
-        self.proxy = Proxy(self._resources, failover, self.metering, self._cache)
+        self._responses = Responses(self._tables)
+        self.stored = Stored(
+            self._responses, self._resources, upstream, settings.first_byte_timeout_s
+        )
+        self.proxy = Proxy(self._resources, failover, self.metering, self._cache, self.stored)
 
     async def fold_usage(self) -> int:
         """Fold the usage of the days that are over; returns how many rows went into others."""
@@ -78,6 +87,10 @@ class App:
         from shared.cache_table import CacheTable
 
         return await CacheTable(self._tables).sweep(utc_now())
+
+    async def forget_responses(self) -> int:
+        """Remove the rows of the responses that upstreams no longer keep; returns how many."""
+        return await self._responses.remove_before(utc_now() - _RESPONSES_KEPT)
 
     async def store_answers(self) -> bool:
         """Whether the event store can be reached, as of at most a few seconds ago."""

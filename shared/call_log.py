@@ -121,9 +121,10 @@ _console = _Console()
 
 
 def quiet_libraries() -> None:
-    """Keep per-request lines of the HTTP server and the storage SDK out of the log; ours says it all.
+    """Keep per-request lines of libraries out of the log; ours says it all.
 
     A filter, since uvicorn sets its loggers' levels anew when it starts.
     """
     logging.getLogger("uvicorn.access").addFilter(lambda record: False)
     logging.getLogger("azure").setLevel(logging.WARNING)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)

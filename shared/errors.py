@@ -1,11 +1,12 @@
 """Every error that the gateway itself answers with, each with its status, its code and an OpenAI-shaped body.
 
 GatewayError
-├── BadRequest                  400  invalid_json, invalid_request, max_tokens_exceeded
+├── BadRequest                  400  invalid_json, invalid_form, invalid_request,
+│                                    max_tokens_exceeded
 ├── Unauthorized                401  missing_event_code, malformed_event_code, invalid_event_code
 ├── Forbidden                   403  event_not_started, event_ended, event_disabled,
 │                                    own_resource_not_allowed
-├── NotFound                    404  model_not_found, unknown_path
+├── NotFound                    404  model_not_found, response_not_found, unknown_path
 ├── MethodNotAllowed            405  method_not_allowed
 ├── RequestTooLarge             413  request_too_large
 ├── TooManyAttempts             429  too_many_attempts

@@ -5,14 +5,22 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.call_log import CallLog
+from shared.form import Form
 from shared.headers import RawHeaders
 from shared.models import Caller
 from shared.operations import Operation, Target
 from shared.wishes import CacheWish, Wish, Wishes
 
 
+class BrokenOff(Exception):
+    """An answer broke off in the middle, and only the connection's end can tell its caller."""
+
+
 class Stream(Protocol):
-    """Pieces of a body as they come; to be closed on every path, also if it was never iterated."""
+    """Pieces of a body as they come; to be closed on every path, also if it was never iterated.
+
+    Its iteration may raise BrokenOff.
+    """
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
@@ -30,13 +38,15 @@ class Answer:
 
 @dataclass(slots=True)
 class Call:
-    """An admitted caller's request."""
+    """An admitted caller's request; `query` is that of its address."""
 
     operation: Operation
     target: Target
     caller: Caller
     headers: RawHeaders
-    body: bytes
+    body: bytes | Form
     log: CallLog
     wishes: Wish | Wishes | None = None
     cache: CacheWish = CacheWish()
+    method: str = "POST"
+    query: str = ""

@@ -24,7 +24,9 @@ from shared.errors import (
 )
 from shared.exchange import Call
 from shared.headers import to_upstream
+from shared.media import Media
 from shared.metering import Meter
+from shared.operations import CHAT_COMPLETIONS
 from shared.outgoing import Outgoing, Sent
 from shared.plan import Leg, Plan
 from shared.posts import Attempt, Post, Posts
@@ -32,6 +34,7 @@ from shared.relay import FirstEventFailed, Relay
 from shared.settings import Settings
 from shared.slots import QueueFull, acquire
 from shared.transcript import Transcript
+from shared.typed_stream import stream_of
 from shared.upstream import Reply, Upstream
 from shared.usage import Usage
 
@@ -60,7 +63,7 @@ class Opened:
     leg: Leg
     status: int
     headers: Sequence[tuple[bytes, bytes]]
-    body: "bytes | Relay"
+    body: "bytes | Relay | Media"
     dropped: Sequence[str] = ()
     usage: Usage | None = None
 
@@ -139,7 +142,8 @@ class _Search:
         self._attendee = attendee
         self._attempts_left = _budget(legs, self._settings.max_attempts)
         self._deadline = time.monotonic() + self._settings.first_byte_timeout_s
-        self._transcript = Transcript() if call.caller.event.resume_streams else None
+        resumes = call.caller.event.resume_streams and call.operation is CHAT_COMPLETIONS
+        self._transcript = Transcript() if resumes else None
         self._worst: Opened | GatewayError | None = None
         self._worst_rank = -1
 
@@ -215,7 +219,7 @@ class _Search:
             opened = await self._open(way, attempt, sent)
             outcome = opened.status
             if self._is_final(way, attempt, opened, sent):
-                is_handed_on = isinstance(opened.body, Relay)
+                is_handed_on = not isinstance(opened.body, bytes)
                 return opened
         except (UpstreamUnreachable, UpstreamTimeout, StreamMalformed) as error:
             outcome = error.code
@@ -256,6 +260,15 @@ class _Search:
                 reply.close()
                 raise
             return Opened(leg, reply.status, reply.headers, relay, sent.dropped)
+        if reply.is_media and call.operation.answers_media:
+            idle_timeout_s = self._settings.idle_timeout_s
+            media = Media(reply, attempt, call.log, self._meter, idle_timeout_s)
+            try:
+                await media.begin(until - time.monotonic())
+            except BaseException:
+                reply.close()
+                raise
+            return Opened(leg, reply.status, reply.headers, media, sent.dropped)
         try:
             content, used = await self._read(reply)
         finally:
@@ -266,12 +279,14 @@ class _Search:
         """A whole answer, and what it says was used. Raises UpstreamUnreachable if it is not whole."""
         if reply.status != 200:
             return await reply.read(), None
-        if self._outgoing.is_stream:
+        if self._outgoing.is_stream and not self._call.operation.answers_media:
             raise UpstreamUnreachable(
                 "Azure OpenAI answered without a stream although one was asked for.",
                 code="upstream_not_a_stream",
             )
         content = await reply.read()
+        if self._call.operation.answers_media and not reply.is_json:
+            return content, None
         try:
             return content, _usage(content)
         except ValueError:
@@ -284,8 +299,11 @@ class _Search:
             attempt,
             call.log,
             self._meter,
-            skip_prelude=not call.target.is_azure_form,
-            hide_usage=sent.hides_usage,
+            stream_of(
+                call.operation,
+                skip_prelude=not call.target.is_azure_form,
+                hide_usage=sent.hides_usage,
+            ),
             may_comment=not _is_azure_sdk(call.headers),
             keep_alive_s=self._settings.keep_alive_s,
             idle_timeout_s=self._settings.idle_timeout_s,
@@ -316,7 +334,7 @@ class _Search:
     def _is_final(self, way: _Way, attempt: Attempt, opened: Opened, sent: Sent) -> bool:
         """Whether this answer ends the search; if not, what it tells is noted."""
         post, status = way.post, opened.status
-        if isinstance(opened.body, Relay):
+        if not isinstance(opened.body, bytes):
             return True
         if status == 429:
             attempt.limited(retry_after_s(opened.headers))

@@ -30,6 +30,7 @@ _BACK = frozenset(
     }
 )
 _BACK_PREFIX = b"x-ratelimit-"
+_LENGTH = b"content-length"
 
 
 def to_upstream(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -45,6 +46,13 @@ def to_caller(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
         if name in _BACK or name.startswith(_BACK_PREFIX):
             kept.append((name, value))
     return kept
+
+
+def media_to_caller(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
+    """The same for an answer that is passed on as it comes, with its length if that is known."""
+    headers = list(headers)
+    length = [(_LENGTH, value) for name, value in headers if name.lower() == _LENGTH]
+    return to_caller(headers) + length[:1]
 
 
 def stream_to_caller(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:

@@ -9,7 +9,8 @@ from shared.operations import Operation
 
 Members = dict[str, Any]
 _NO_MODEL = (None, "", "portkey-default")
-_MULTIPLIERS = ("n", "best_of")
+# Members that we act on, and which are true or false.
+_SWITCHES = ("stream", "store", "background")
 
 
 class _Ambiguous(Members):
@@ -69,11 +70,15 @@ def model_of(members: Members) -> str:
 
 
 def check_types(operation: Operation, members: Members) -> None:
-    """Raises BadRequest for a member that we act on and that has the wrong type."""
-    stream = members.get("stream")
-    if stream is not None and not isinstance(stream, bool):
-        raise _wrong_type("stream", "true or false")
-    for field in (*operation.output_fields, *(_MULTIPLIERS if operation.output_fields else ())):
+    """Raises BadRequest for a member that we act on and that has the wrong type, or is not possible."""
+    for field in _SWITCHES if operation.is_stored else _SWITCHES[:1]:
+        value = members.get(field)
+        if value is not None and not isinstance(value, bool):
+            raise _wrong_type(field, "true or false")
+    for field, reason in operation.refused:
+        if members.get(field):
+            raise BadRequest(reason, param=field)
+    for field in (*operation.output_fields, *operation.multipliers):
         if _count(members, field) is not None and members[field] < 1:
             raise BadRequest(f"'{field}' must be at least 1.", param=field)
 
@@ -92,13 +97,14 @@ class Output(NamedTuple):
 
 
 def output(operation: Operation, members: Members, cap: int | None) -> Output:
-    """What may come out: the tokens asked for, times the number of answers (`n`, `best_of`).
+    """What may come out: the tokens asked for, times the number of answers (`n`, `best_of`, prompts).
 
     Raises BadRequest with `max_tokens_exceeded` if that is more than `cap` tokens.
     """
+    answers = _answers(operation, members)
     if not operation.output_fields:
-        return Output(0, None, is_open=False)
-    answers = max(_count(members, field) or 1 for field in _MULTIPLIERS)
+        each = operation.answer_tokens
+        return Output(answers if each else 0, each, is_open=False)
     asked = {
         field: count
         for field in operation.output_fields
@@ -109,7 +115,7 @@ def output(operation: Operation, members: Members, cap: int | None) -> Output:
             if count * answers > cap:
                 raise _exceeded(field, cap, answers)
         if answers > cap:
-            raise _exceeded("n", cap, answers)
+            raise _exceeded(_multiplier(members), cap, answers)
     return Output(answers, max(asked.values(), default=None), is_open=not asked)
 
 
@@ -130,6 +136,22 @@ def dumped(members: Members) -> bytes:
         return json.dumps(members, separators=(",", ":"), allow_nan=False).encode()
     except ValueError:
         raise BadRequest("A number in the request body is too large.") from None
+
+
+def _answers(operation: Operation, members: Members) -> int:
+    """How many answers are asked for: so many for each prompt."""
+    answers = max((_count(members, field) or 1 for field in operation.multipliers), default=1)
+    prompt = members.get("prompt")
+    if operation.answers_each_prompt and isinstance(prompt, list):
+        is_one = all(isinstance(item, int) for item in prompt)
+        answers *= 1 if is_one else len(prompt)
+    return answers
+
+
+def _multiplier(members: Members) -> str:
+    """The member that asks for most answers."""
+    has_prompts = isinstance(members.get("prompt"), list)
+    return "prompt" if has_prompts and not members.get("n") else "n"
 
 
 def _exceeded(field: str, cap: int, answers: int) -> BadRequest:

@@ -68,18 +68,23 @@ class Meter:
         self._caller = caller
         self._log = log
         self._variants: Sequence[Members] = ()
+        self._output = Output(0, None, is_open=False)
+        self._earlier = 0
         self._needs: Needs = []
         self._reservation = Reservation()
         self.is_over = False
 
-    async def reserve(self, variants: Sequence[Members], output: Output) -> int | None:
+    async def reserve(
+        self, variants: Sequence[Members], output: Output, earlier: int = 0
+    ) -> int | None:
         """Reserve the request, the tokens of its prompt, and those of the answers that may come.
 
         `variants` are the bodies that the call may be sent with, and `output` covers all of them.
-        Returns the tokens that each answer may have, if the caller leaves that open and a cap bounds
-        it. Raises CapExceeded and EventStoreUnavailable.
+        `earlier` are the tokens of the conversation that it goes on with. Returns the tokens that each
+        answer may have, if the caller leaves that open and a cap bounds it. Raises CapExceeded and
+        EventStoreUnavailable.
         """
-        self._variants = variants
+        self._variants, self._output, self._earlier = variants, output, earlier
         event = self._caller.event
         bound = self._bound(output)
         prompt, need = 0, Need(0, 0)
@@ -150,7 +155,10 @@ class Meter:
 
     def estimate(self, content_bytes: int, events: int) -> Usage:
         """The usage of an answer for which the upstream has reported none."""
-        completion = tokens.output(content_bytes, events) if self._operation.output_fields else 0
+        if self._operation.writes_text:
+            completion = tokens.output(content_bytes, events)
+        else:
+            completion = self._output.answers * (self._output.each or 0)
         return Usage(estimated=self._prompt_estimate() + completion)
 
     def rate_limits(self, upstream: Iterable[tuple[bytes, bytes]] = ()) -> dict[str, str]:
@@ -197,16 +205,18 @@ class Meter:
 
     def _prompt_estimate(self) -> int:
         fields = self._operation.prompt_fields
-        return max((tokens.prompt(each, fields) for each in self._variants), default=0)
+        estimates = (tokens.prompt(each, fields) for each in self._variants)
+        return self._earlier + max(estimates, default=0)
 
     def _bound(self, output: Output) -> int | None:
         """The bound on each answer, where the caller leaves it open and a cap calls for one."""
-        event = self._caller.event
-        if not output.is_open:
+        event, default = self._caller.event, self._operation.default_output
+        if not (output.is_open and output.answers):
             return None
         if event.max_tokens is not None:
-            return event.max_tokens // output.answers
-        return DEFAULT_OUTPUT_TOKENS if caps.has_token_cap(event) else None
+            bound = event.max_tokens // output.answers
+            return min(bound, default) if default else bound
+        return (default or DEFAULT_OUTPUT_TOKENS) if caps.has_token_cap(event) else None
 
 
 def _needs(caller: Caller, operation: Operation | None, tokens: Need, now: float) -> Needs:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from shared.form import Form, FormBody
 from shared.limits import Members, dumped, with_members
 from shared.operations import Operation
 from shared.parameters import Change, adapt
@@ -18,7 +19,7 @@ class Sent(NamedTuple):
     `hides_usage`: the usage in its stream was asked for by us, and is not for the caller.
     """
 
-    body: bytes
+    body: bytes | FormBody
     members: Members
     dropped: list[str]
     hides_usage: bool
@@ -28,7 +29,7 @@ class Outgoing:
     """A call's body; `each` is the bound on the tokens of each answer that its caller leaves open."""
 
     def __init__(
-        self, operation: Operation, body: bytes, members: Members, each: int | None
+        self, operation: Operation, body: bytes | Form, members: Members, each: int | None
     ) -> None:
         self._operation = operation
         self._body = body
@@ -39,12 +40,20 @@ class Outgoing:
     def to(self, deployment: Deployment, change: Change, params: Mapping[str, Any]) -> Sent:
         """The body for this deployment, with these members in place of the caller's.
 
-        Raises BadRequest for a number that cannot be written again.
+        Of a form only the model is ever replaced. Raises BadRequest for a number that cannot be
+        written again.
         """
+        if isinstance(self._body, Form):
+            names_model = deployment.resource.kind == "openai"
+            form = (
+                self._body.with_model(deployment.name) if names_model else self._body.as_it_came()
+            )
+            return Sent(form, self._members, [], False)
         added: Members = {**params}
         if self._each is not None and self._is_open(params):
             added[self._operation.output_fields[0]] = self._each
-        if deployment.resource.kind == "openai":
+        names_deployment = deployment.resource.kind == "openai" or self._operation.on_v1
+        if names_deployment and {**self._members, **params}.get("model") != deployment.name:
             added["model"] = deployment.name
         asks_usage = self._must_ask_for_usage(deployment)
         if asks_usage:

@@ -11,6 +11,7 @@ from shared.caps import Standing
 from shared.catalogue import Catalogue, Served
 from shared.exchange import Answer
 from shared.models import Caller
+from shared.operations import OPERATIONS
 
 VERSION = "0.1.0"
 _HOME = Path(__file__).with_name("home.html")
@@ -107,8 +108,9 @@ def home(base_url: str, wants_html: bool) -> Answer:
             "base_url": f"{base_url}/v1",
             "api_key": "EVENT-CODE/YOUR-NAME",
             "operations": [
-                "POST /v1/chat/completions",
-                "POST /v1/embeddings",
+                *(f"POST /v1/{path}" for path in OPERATIONS),
+                "GET, DELETE /v1/responses/{id}",
+                "GET /v1/responses/{id}/input_items",
                 "GET /v1/models",
                 "GET /api/v1/event",
                 "GET /health",

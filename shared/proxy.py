@@ -1,7 +1,7 @@
 """One forwarded call, from top to bottom: check, choose, reserve, forward, settle."""
 
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 
 from shared import limits, planning, reuse
 from shared.cache import Cache
@@ -9,24 +9,33 @@ from shared.catalogue import Catalogue, Served
 from shared.errors import GatewayError
 from shared.exchange import Answer, Call
 from shared.failover import Failover, Opened
-from shared.headers import RawHeaders, stream_to_caller, to_caller
+from shared.form import Form
+from shared.headers import RawHeaders, media_to_caller, stream_to_caller, to_caller
+from shared.media import Media
 from shared.metering import Meter, Metering
 from shared.models import Caller
 from shared.outgoing import Outgoing
 from shared.plan import Plan
 from shared.relay import Relay
 from shared.resource_cache import ResourceCache
+from shared.stored import Stored
 from shared.wishes import Wish, Wishes
 
 
 class Proxy:
     def __init__(
-        self, resources: ResourceCache, failover: Failover, metering: Metering, cache: Cache
+        self,
+        resources: ResourceCache,
+        failover: Failover,
+        metering: Metering,
+        cache: Cache,
+        stored: Stored,
     ) -> None:
         self._resources = resources
         self._failover = failover
         self._metering = metering
         self._cache = cache
+        self._stored = stored
 
     async def forward(self, call: Call) -> Answer:
         """Answer a call. Raises GatewayError until the answer has begun."""
@@ -47,11 +56,13 @@ class Proxy:
         return planning.narrow(await self._allowed(caller), wishes)
 
     async def _forward(self, call: Call, meter: Meter) -> Answer:
-        members = limits.parse_body(call.body)
+        body = call.body
+        members = body.members if isinstance(body, Form) else limits.parse_body(body)
         limits.check_types(call.operation, members)
         served = await self._choose(call, members)
         call.log.model = served.model
-        variants = _variants(call, members, served.plan)
+        plan, earlier = await self._stored.follow(call, members, served)
+        variants = _variants(call, members, plan)
         output = _output(call, variants)
         reused = reuse.of(self._cache, call, members, served)
         if reused and (document := await reused.find()):
@@ -59,24 +70,32 @@ class Proxy:
             answer = reused.answer(document)
             answer.headers += _own_headers(call, meter.rate_limits())
             return answer
-        each = await meter.reserve(variants, output)
-        outgoing = Outgoing(call.operation, call.body, members, each)
-        opened = await self._failover.open(call, served.plan, outgoing, meter)
+        each = await meter.reserve(variants, output, earlier)
+        outgoing = Outgoing(call.operation, body, members, each)
+        opened = await self._failover.open(call, plan, outgoing, meter)
         call.log.deployment = opened.leg.deployment.key
         call.log.model = opened.leg.model
         if isinstance(opened.body, Relay):
             call.log.first_token_ms = call.log.ms
             is_bounded = each is not None
+            if call.operation.is_stored:
+                opened.body.before_end = partial(self._stored.keep, call, opened.leg, members)
             return Answer(
                 opened.status,
                 _headers(stream_to_caller(opened.headers), opened, call, meter),
                 reused.recorded(opened.body, is_bounded=is_bounded) if reused else opened.body,
             )
+        if isinstance(opened.body, Media):
+            headers = _headers(media_to_caller(opened.headers), opened, call, meter)
+            return Answer(opened.status, headers, opened.body)
         if opened.status >= 400:
             call.log.error = "upstream_error"
             meter.fail_upstream(opened.status)
         else:
-            await meter.settle(opened.usage or meter.estimate(len(opened.body), events=1))
+            used = opened.usage or meter.estimate(len(opened.body), events=1)
+            if call.operation.is_stored:
+                await self._stored.keep_document(call, opened.leg, members, opened.body, used)
+            await meter.settle(used)
             if reused and opened.status == 200:
                 reused.keep(opened.body, is_bounded=each is not None)
         return Answer(

@@ -23,9 +23,11 @@ from shared.usage import Usage
 
 # Opens the stream of another deployment than this one; None if there is none.
 Resume = Callable[[Post], Awaitable["Relay | None"]]
+BeforeEnd = Callable[[dict[str, Any], Usage], Awaitable[None]]
 _NOT_RESUMED = "Azure OpenAI's stream broke off and could not be continued. Try again."
 _COMMENT = b": keep-alive\n\n"
 _END_WITHIN_S = 0.2
+_FAULTS_OF_REQUEST = ("content_filter", "content_policy", "invalid_", "image_")
 _STATUSES = frozenset(map(str, range(400, 600)))
 
 
@@ -44,7 +46,8 @@ class Relay:
     `keep_alive_s` is the silence after which a comment shows the caller that the stream lives
     (if `may_comment`: some clients break on comments), `idle_timeout_s` that which ends the stream.
     Where there is a `transcript`, a stream that breaks goes on with the one that `resume` opens on
-    another deployment, if that says the same.
+    another deployment, if that says the same. `before_end` is awaited with the whole answer, where the
+    stream tells it, and its usage, before the last event goes out.
     """
 
     def __init__(
@@ -53,9 +56,8 @@ class Relay:
         attempt: Attempt,
         log: CallLog,
         meter: Meter,
+        stream: EventStream,
         *,
-        skip_prelude: bool,
-        hide_usage: bool,
         may_comment: bool,
         keep_alive_s: float,
         idle_timeout_s: float,
@@ -66,7 +68,7 @@ class Relay:
         self._attempt = attempt
         self._log = log
         self._meter = meter
-        self._stream = EventStream(skip_prelude=skip_prelude, hide_usage=hide_usage)
+        self._stream = stream
         self._sign_of_life = _COMMENT if may_comment else b""
         self._wait_s = min(keep_alive_s, idle_timeout_s)
         self._idle_timeout_s = idle_timeout_s
@@ -76,6 +78,7 @@ class Relay:
         self._first = b""
         self._events: AsyncGenerator[bytes, None] | None = None
         self._next: Relay | None = None
+        self.before_end: BeforeEnd | None = None
 
     async def begin(self, within_s: float, *, is_last: bool) -> None:
         """Wait until the answer begins, so that a stream that breaks before it is an ordinary error.
@@ -148,16 +151,20 @@ class Relay:
                     yield events
                 self._stream.check()
             last = self._last(self._stream.finish())
+            used = self._usage()
+            if self.before_end:
+                await self.before_end(self._stream.document, used)
             if self._stream.has_error():
                 self._log.error = "upstream_error"
                 self._attempt.failed()
-                await self._meter.settle(self._usage(), UPSTREAM_ERRORS)
+                await self._meter.settle(used, UPSTREAM_ERRORS)
             else:
                 self._attempt.succeeded()
-                await self._meter.settle(self._usage())
+                await self._meter.settle(used)
             yield last
             with suppress(StreamCut):  # read to its end, the connection can serve another call
-                await self._reply.next_chunk(_END_WITHIN_S)
+                if await self._reply.next_chunk(_END_WITHIN_S) == DONE:
+                    yield DONE
         except (GatewayError, Differs) as error:
             if isinstance(error, GatewayError):
                 self._attempt.failed()
@@ -170,7 +177,7 @@ class Relay:
             shown = error if isinstance(error, GatewayError) else StreamCut(_NOT_RESUMED)
             self._log.error = shown.code
             await self._meter.settle(self._usage(), UPSTREAM_ERRORS)
-            yield b"data: " + shown.body() + b"\n\n"
+            yield self._stream.broken(shown)
         finally:
             self._close()
 
@@ -224,4 +231,4 @@ def _status_of(error: dict[str, Any]) -> int:
     said = f"{error.get('code')} {error.get('type')}"
     if "rate_limit" in said:
         return 429
-    return 400 if "content_filter" in said or "invalid_request" in said else 500
+    return 400 if any(mark in said for mark in _FAULTS_OF_REQUEST) else 500

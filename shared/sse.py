@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from shared import usage
-from shared.errors import StreamCut, StreamMalformed
+from shared.errors import GatewayError, StreamCut, StreamMalformed
 from shared.usage import Usage
 
 # A single event larger than this is not an answer of any model.
@@ -22,7 +22,7 @@ _ERROR = b'data: {"error"'
 # Never part of an answer's text, where the quotation marks are escaped.
 _REASON = re.compile(rb'"finish_reason":\s*"')
 _NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null|(?<=\{)\s*"usage"\s*:\s*null\s*,\s*')
-_CONTENT = re.compile(rb'"(?:content|arguments|refusal)":\s*"((?:[^"\\]|\\.)+)"')
+_CONTENT = re.compile(rb'"(?:content|arguments|refusal|text)":\s*"((?:[^"\\]|\\.)+)"')
 
 
 class EventStream:
@@ -65,19 +65,7 @@ class EventStream:
                 raise StreamMalformed("Azure OpenAI sent an event that does not end.")
             return b""
         self._rest = data[end:]
-        events = self._without_prelude(data[:end] if self._rest else data)
-        self._latest.append(events)
-        self._size += len(events)
-        self._count += events.count(b"\n\n")
-        if events.endswith(DONE):
-            self.is_done = True
-            events = events[: -len(DONE)]
-        good = _good_length(events)
-        self._is_malformed = good < len(events)
-        events = events[:good]
-        if not self.has_begun:
-            self._look_for_answer(events)
-        return _without_usage(events) if self._hide_usage else events
+        return self._passed(data[:end] if self._rest else data)
 
     def check(self) -> None:
         """Raises StreamMalformed if the latest events were followed by one that is no JSON."""
@@ -132,6 +120,31 @@ class EventStream:
         content = sum(length for _, length in events)
         around = (sum(length for length, _ in events) - content) / len(events)
         return max(content, round(self._size - around * self._count)), self._count
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The whole answer, where the stream tells it in its end."""
+        return {}
+
+    def broken(self, error: GatewayError) -> bytes:
+        """The event that ends a stream which broke."""
+        return b"data: " + error.body() + b"\n\n"
+
+    def _passed(self, events: bytes) -> bytes:
+        """What goes out of these events."""
+        events = self._without_prelude(events)
+        self._latest.append(events)
+        self._size += len(events)
+        self._count += events.count(b"\n\n")
+        if events.endswith(DONE):
+            self.is_done = True
+            events = events[: -len(DONE)]
+        good = _good_length(events)
+        self._is_malformed = good < len(events)
+        events = events[:good]
+        if not self.has_begun:
+            self._look_for_answer(events)
+        return _without_usage(events) if self._hide_usage else events
 
     def _look_for_answer(self, events: bytes) -> None:
         for event in events.split(b"\n\n"):

@@ -3,7 +3,7 @@
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 # What each byte of UTF-8 adds, in hundredths of a token. Fitted to be just enough for the dearer of
 # cl100k_base and o200k_base in prose of some thirty languages, code and JSON. English has few of
@@ -37,7 +37,7 @@ _MESSAGES = ("messages", "input")
 _UNSEEN = ("role", "type")
 
 # Sent to the model as text of its own: a name or an item costs a token more than its text.
-_SCHEMAS = ("tools", "functions", "response_format")
+_SCHEMAS = ("tools", "functions", "response_format", "text")
 
 # https://learn.microsoft.com/azure/ai-foundry/openai/overview, "Image tokens": 85, and in high
 # detail 170 more for each tile, of which gpt-4o makes at most eight.
@@ -48,8 +48,16 @@ _IMAGE_LOW, _IMAGE_HIGH = 85, 85 + 8 * 170
 # here as 1250 tokens for a page of 30 kB.
 _ATTACHMENTS = ("image_url", "input_audio", "file_data")
 _AUDIO_BASE64_PER_TOKEN, _FILE_BASE64_PER_TOKEN = 500, 32
+_AUDIO_BYTES_PER_TOKEN = _AUDIO_BASE64_PER_TOKEN * 3 // 4
 
 _OUTPUT_BYTES_PER_TOKEN = 3.5
+
+
+class Upload(NamedTuple):
+    """A file of a form, by the name of its field: audio if that is `file`, else an image."""
+
+    field: str
+    size: int
 
 
 def text(content: str) -> int:
@@ -94,6 +102,9 @@ def _count(value: object, *, is_schema: bool) -> int:
                 tokens += attached
                 if not attached and name not in _UNSEEN:
                     rest.append(member)
+        elif isinstance(item, Upload):
+            is_audio = item.field == "file"
+            tokens += ceil(item.size / _AUDIO_BYTES_PER_TOKEN) if is_audio else _IMAGE_HIGH
         elif isinstance(item, list):
             is_token_array = not is_schema and {*map(type, item)} == {int}
             tokens += len(item) if is_schema or is_token_array else 0

@@ -26,3 +26,13 @@ async def sweep_cache() -> None:
         _logger.warning("the cache is not swept: %s", error.message)
     else:
         _logger.info("swept %d rows out of the cache", removed)
+
+
+async def forget_responses() -> None:
+    """Forget the stored responses that are too old for an upstream to keep them."""
+    try:
+        removed = await app.current().forget_responses()
+    except GatewayError as error:
+        _logger.warning("the old responses are not forgotten: %s", error.message)
+    else:
+        _logger.info("forgot %d responses", removed)

@@ -10,12 +10,14 @@ from yarl import URL
 
 from shared.credentials import BearerToken
 from shared.errors import StreamCut, UpstreamTimeout, UpstreamUnreachable
+from shared.form import FormBody
 from shared.models import Resource
 from shared.operations import Operation
 from shared.plan import Deployment
 from shared.settings import OWN_RESOURCE, key_from_environ
 
-_HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
+_TYPE = {"content-type": "application/json"}
+_ENCODING = {"accept-encoding": "identity"}
 # Azure's front ends keep an idle connection for minutes, aiohttp by default for 15 s.
 _KEEP_ALIVE_S = 60
 _CONNECTIONS_PER_HOST = 512
@@ -52,6 +54,21 @@ class Reply:
     def is_stream(self) -> bool:
         content_type = self._response.headers.get("content-type", "")
         return self.status == 200 and content_type.startswith("text/event-stream")
+
+    @property
+    def is_media(self) -> bool:
+        """Whether the body is neither JSON nor text."""
+        kind = self._response.content_type
+        return self.status == 200 and not kind.startswith("text/") and not kind.endswith("json")
+
+    @property
+    def is_json(self) -> bool:
+        return self._response.content_type.endswith("json")
+
+    @property
+    def length(self) -> int | None:
+        """The bytes of the body, if the upstream has told."""
+        return self._response.content_length
 
     async def read(self) -> bytes:
         """The whole body. Raises UpstreamUnreachable if it breaks off, UpstreamTimeout if it stops."""
@@ -111,24 +128,49 @@ class Upstream:
         deployment: Deployment,
         operation: Operation,
         headers: dict[str, str],
-        body: bytes,
+        body: bytes | FormBody,
         within_s: float,
     ) -> Reply:
-        """Send a JSON body to a deployment and wait for the answer's first byte, at most `within_s`.
+        """Send a body to a deployment and wait for the answer's first byte, at most `within_s`.
 
         Raises UpstreamUnreachable, UpstreamTimeout, and ConfigurationError if the resource's key is
         missing or the app's identity is refused a token. An error that the upstream answers with is
         a Reply like any other.
         """
-        headers |= _HEADERS
+        headers |= _TYPE
+        if isinstance(body, FormBody):
+            headers |= {"content-type": body.content_type, "content-length": str(len(body))}
+        url = _url(deployment.resource, operation, deployment.name)
+        return await self._send("POST", url, deployment, headers, body, within_s)
+
+    async def ask(
+        self,
+        method: str,
+        deployment: Deployment,
+        path: str,
+        query: str,
+        headers: dict[str, str],
+        within_s: float,
+    ) -> Reply:
+        """The same for a call without a body, to what the deployment's resource has at this path."""
+        url = _v1_url(deployment.resource, path, query)
+        return await self._send(method, url, deployment, headers, None, within_s)
+
+    async def _send(
+        self,
+        method: str,
+        url: URL,
+        deployment: Deployment,
+        headers: dict[str, str],
+        body: bytes | FormBody | None,
+        within_s: float,
+    ) -> Reply:
+        headers |= _ENCODING
         headers |= await self._authorization(deployment)
         try:
             async with asyncio.timeout(within_s):
-                response = await self._session.post(
-                    _url(deployment.resource, operation.path, deployment.name),
-                    data=body,
-                    headers=headers,
-                    allow_redirects=False,
+                response = await self._session.request(
+                    method, url, data=body, headers=headers, allow_redirects=False
                 )
         except aiohttp.ConnectionTimeoutError:
             raise UpstreamUnreachable(
@@ -164,12 +206,19 @@ class Upstream:
 
 
 @lru_cache(maxsize=1024)
-def _url(resource: Resource, path: str, deployment: str) -> URL:
-    """The deployment form of Azure; deployments come from model maps, so this is bounded."""
-    if resource.kind == "openai":
-        return URL(f"{resource.endpoint}/{path}", encoded=True)
+def _url(resource: Resource, operation: Operation, deployment: str) -> URL:
+    """The deployment form of Azure where the operation has one; deployments come from model maps, so
+    this is bounded."""
+    if resource.kind == "openai" or operation.on_v1:
+        return _v1_url(resource, operation.path)
     return URL(
-        f"{resource.endpoint}/openai/deployments/{deployment}/{path}"
+        f"{resource.endpoint}/openai/deployments/{deployment}/{operation.path}"
         f"?api-version={resource.api_version}",
         encoded=True,
     )
+
+
+def _v1_url(resource: Resource, path: str, query: str = "") -> URL:
+    """The form that names no deployment: OpenAI's own, and the second one that Azure has."""
+    base = resource.endpoint if resource.kind == "openai" else f"{resource.endpoint}/openai/v1"
+    return URL(f"{base}/{path}" + (f"?{query}" if query else ""), encoded=True)

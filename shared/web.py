@@ -1,8 +1,8 @@
 """Requests in, responses and error bodies out; the only module that knows FastAPI."""
 
 import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING
 
 from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
@@ -11,14 +11,12 @@ from shared import app, pages, reuse, telemetry
 from shared.attempts import client_address
 from shared.call_log import CallLog
 from shared.errors import ConfigurationError, GatewayError, InternalError, RequestTooLarge
-from shared.exchange import Answer, Call, Stream
+from shared.exchange import Answer, BrokenOff, Call, Stream
+from shared.form import Form, FormReader
 from shared.headers import RawHeaders
-from shared.operations import CHAT_COMPLETIONS, Operation, find_target
+from shared.operations import CHAT_COMPLETIONS, RESPONSES, Operation, find_target
 from shared.presence import CallerLeft, WhilePresent
 from shared.worker import forget
-
-if TYPE_CHECKING:
-    from shared.proxy import Proxy
 
 _CLIENT_CLOSED_REQUEST = 499
 _logger = logging.getLogger("gateway")
@@ -58,10 +56,20 @@ async def _answer(request: Request, log: CallLog) -> Answer:
     asked = await gateway.entry.read(headers, caller)
     log.trace_id, log.metadata = asked.trace_id, asked.metadata
     if isinstance(resource, Operation):
-        body = await _read_body(request, gateway.settings.max_body_bytes)
+        body = await _read_body(request, resource, gateway.settings.max_body_bytes)
         log.cache = reuse.DISABLED if asked.is_portkey else ""
         call = Call(resource, target, caller, headers, body, log, asked.wishes, asked.cache)
-        return await _forward(gateway.proxy, call, request)
+        try:
+            return await _forward(gateway.proxy.forward, call, request)
+        finally:
+            if isinstance(body, Form):
+                body.close()
+    if resource == "response":
+        query = scope["query_string"].decode("latin-1")
+        call = Call(
+            RESPONSES, target, caller, headers, b"", log, method=scope["method"], query=query
+        )
+        return await _forward(gateway.stored.answer, call, request)
     available = await gateway.proxy.models(caller, asked.wishes)
     if resource == "event":
         return pages.event(caller, available, await gateway.metering.standing(caller))
@@ -70,12 +78,14 @@ async def _answer(request: Request, log: CallLog) -> Answer:
     return pages.model(available, target.model) if target.model else pages.models(available)
 
 
-async def _forward(proxy: "Proxy", call: Call, request: Request) -> Answer:
+async def _forward(
+    forward: Callable[[Call], Awaitable[Answer]], call: Call, request: Request
+) -> Answer:
     """The call's answer, unless its caller leaves; it may be there in the same moment, unread."""
     answer = None
     try:
         async with WhilePresent(request.receive):
-            answer = await proxy.forward(call)
+            answer = await forward(call)
     except CallerLeft:
         if answer and not isinstance(answer.body, bytes):
             await answer.body.aclose()
@@ -92,9 +102,25 @@ async def _health() -> Answer:
         return pages.misconfigured(error.message)
 
 
-async def _read_body(request: Request, limit: int) -> bytes:
-    """The body, never more than `limit` bytes of it. Raises RequestTooLarge and CallerLeft."""
-    chunks = []
+async def _read_body(request: Request, operation: Operation, limit: int) -> bytes | Form:
+    """The body, never more than `limit` bytes of it. Raises RequestTooLarge, BadRequest, CallerLeft."""
+    if not operation.is_form:
+        return b"".join([chunk async for chunk in _chunks(request, limit)])
+    reader = FormReader(
+        request.headers.get("content-type", ""),
+        numbers=operation.multipliers,
+        switches=("stream",),
+    )
+    try:
+        async for chunk in _chunks(request, limit):
+            reader.feed(chunk)
+        return reader.finish()
+    except BaseException:
+        reader.close()
+        raise
+
+
+async def _chunks(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
     size = 0
     while True:
         message = await request.receive()
@@ -106,9 +132,9 @@ async def _read_body(request: Request, limit: int) -> bytes:
             raise RequestTooLarge(
                 f"The request body is larger than {limit:,} bytes, the most allowed."
             )
-        chunks.append(chunk)
+        yield chunk
         if not message.get("more_body", False):
-            return b"".join(chunks)
+            return
 
 
 def _address(request: Request) -> str:
@@ -159,6 +185,8 @@ class GatewayResponse(Response):
                 await self._send_stream(start, self._content, receive, send)
         except CallerLeft:
             self._log.error = "caller_left"
+        except BrokenOff:
+            pass  # the server closes a connection whose answer was not ended
         except Exception:
             self._log.error = "internal_error"
             raise

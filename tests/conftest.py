@@ -20,7 +20,9 @@ from tests.processes import Server
 MODELS = (
     "gpt-4o|gpt-4o,gpt-4o-mini|gpt-4o-mini,gpt-3.5-turbo|gpt-35-turbo,gpt-4|gpt-4,"
     "gpt-4-vision-preview|gpt-4o,grok-beta|grok-3,"
-    "text-embedding-3-small|text-embedding-3-small,text-embedding-ada-002|text-embedding-ada-002"
+    "text-embedding-3-small|text-embedding-3-small,text-embedding-ada-002|text-embedding-ada-002,"
+    "gpt-image-1|gpt-image-1,dall-e-3|dall-e-3,gpt-4o-mini-tts|gpt-4o-mini-tts,"
+    "whisper-1|whisper-1,gpt-4o-transcribe|gpt-4o-transcribe"
 )
 KEY = "hackathon/githubuser"
 NOW = datetime.now(UTC)

@@ -20,12 +20,26 @@ def test_every_route_is_anonymous_and_the_timers_run_at_night() -> None:
         [sys.executable, "-c", TRIGGERS], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     triggers = json.loads(printed)
-    for name, schedule in (("fold_usage", "0 30 1 * * *"), ("sweep_cache", "0 45 1 * * *")):
+    timers = {
+        "fold_usage": "0 30 1 * * *",
+        "sweep_cache": "0 45 1 * * *",
+        "forget_responses": "0 0 2 * * *",
+    }
+    for name, schedule in timers.items():
         timer = triggers.pop(name)
         assert (timer["type"], timer["schedule"]) == ("timerTrigger", schedule)
     assert {name: trigger["route"] for name, trigger in triggers.items()} == {
         "chat_completions": "api/v1/chat/completions",
         "embeddings": "api/v1/embeddings",
+        "completions": "api/v1/completions",
+        "responses": "api/v1/responses",
+        "response": "api/v1/responses/{response}",
+        "response_input_items": "api/v1/responses/{response}/input_items",
+        "image_generations": "api/v1/images/generations",
+        "image_edits": "api/v1/images/edits",
+        "audio_speech": "api/v1/audio/speech",
+        "audio_transcriptions": "api/v1/audio/transcriptions",
+        "audio_translations": "api/v1/audio/translations",
         "models": "api/v1/models",
         "model": "api/v1/models/{model}",
         "event": "api/v1/event",

@@ -9,11 +9,11 @@ SHARED = Path(__file__).resolve().parent.parent / "shared"
 
 LAYERS = [
     ["upkeep", "web", "app"],
-    ["proxy", "admission", "entry", "pages"],
+    ["proxy", "admission", "entry", "pages", "stored"],
     ["failover"],
     ["reuse"],
-    ["relay", "metering"],
-    ["upstream", "events", "configs", "resources", "resource_cache", "store_cache"],
+    ["relay", "media", "metering"],
+    ["upstream", "resource_cache", "store_cache", "events", "configs", "resources", "responses"],
     ["cache", "quotas", "ledger", "folding", "presence", "worker"],
     ["cache_table", "usage_table", "quota_table"],
     ["tables", "credentials"],
@@ -21,6 +21,7 @@ LAYERS = [
     ["catalogue", "parameters", "exchange", "slots", "breaker"],
     ["scalaone", "portkey"],
     ["portkey_config"],
+    ["typed_stream", "form"],
     ["plan", "limits", "access", "attempts", "model_map", "sse", "headers", "leases", "tokens"],
     ["telemetry"],
     ["caps", "operations", "call_log"],

@@ -6,7 +6,16 @@ param tags object
 param appPrincipalId string
 param organiserPrincipalId string
 
-var tableNames = ['events', 'resources', 'configs', 'quotas', 'usage', 'attendees', 'cache']
+var tableNames = [
+  'events'
+  'resources'
+  'configs'
+  'quotas'
+  'usage'
+  'responses'
+  'attendees'
+  'cache'
+]
 var blobDataOwner = subscriptionResourceId(
   'Microsoft.Authorization/roleDefinitions',
   'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'

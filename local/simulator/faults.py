@@ -123,6 +123,12 @@ _TABLE = {
         before=_server_error_unless(lambda visit: visit.streams),
         events=tampering.error_after,
     ),
+    "failed": Fault(
+        "response.failed after NUMBER events of a response's stream; 500 without a stream",
+        2,
+        before=_server_error_unless(lambda visit: visit.streams),
+        events=tampering.fail_after,
+    ),
     "notstream": Fault("a JSON document although a stream was asked for", may_stream=False),
     "empty": Fault("200 without a byte of body", events=tampering.nothing, body=tampering.nothing),
     "crlf": Fault("a stream with CRLF line ends", events=tampering.with_crlf),

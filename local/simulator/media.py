@@ -11,6 +11,7 @@ from typing import Any
 
 from local.simulator import text
 from local.simulator.chat import FILTER_RESULTS
+from local.simulator.media_events import image_events, speech_events, transcript_events
 from local.simulator.refusals import Json, invalid
 from local.simulator.steps import Answer, Demand
 
@@ -36,16 +37,24 @@ def image(demand: Demand) -> Answer:
     where = {"url": "https://images.example.com/simulated.png"} if as_url else {"b64_json": _png()}
     shown = {**where, "revised_prompt": prompt, "content_filter_results": FILTER_RESULTS}
     usage = _image_usage(text.count(prompt), len(demand.files), wanted)
-    document = {"created": int(time.time()), "data": [shown] * wanted, "usage": usage}
-    return Answer(json.dumps(document).encode(), usage=usage)
+    if _is_true(demand.fields, "stream") and demand.may_stream:
+        kind = "image_edit" if demand.files else "image_generation"
+        return Answer(events=image_events(kind, _png(), usage), usage=usage)
+    document = {"created": int(time.time()), "data": [shown] * wanted}
+    if demand.deployment.startswith("dall-e"):  # which is not billed by tokens
+        return Answer(json.dumps(document).encode())
+    return Answer(json.dumps({**document, "usage": usage}).encode(), usage=usage)
 
 
 def speech(demand: Demand) -> Answer:
-    _required(demand.fields, "input")
+    said = _required(demand.fields, "input")
     wanted = str(demand.fields.get("response_format") or "mp3")
     if wanted not in _TYPES:
         raise invalid("Invalid value for 'response_format'.", "response_format", "invalid_value")
     sound = _wav() if wanted == "wav" else bytes(4_800) if wanted == "pcm" else _MP3_FRAME * 10
+    if demand.fields.get("stream_format") == "sse" and demand.may_stream:
+        usage = _speech_usage(text.count(said), len(sound))
+        return Answer(events=speech_events(sound, usage), usage=usage)
     return Answer(sound, content_type=_TYPES[wanted])
 
 
@@ -58,6 +67,11 @@ def transcription(demand: Demand) -> Answer:
     said = f"[simulated] {demand.deployment} heard {heard.name} of {heard.size} bytes"
     wanted = demand.fields.get("response_format") or "json"
     usage = _audio_usage(heard.size, text.count(said))
+    if demand.deployment.startswith("whisper"):
+        usage = {"type": "duration", "seconds": 1}
+    elif _is_true(demand.fields, "stream") and demand.may_stream:
+        tokens = text.tokens(said)
+        return Answer(events=transcript_events(tokens, usage), usage=usage, tokens=len(tokens))
     if wanted in ("text", "srt", "vtt"):
         body = _subtitled(said, str(wanted)).encode()
         return Answer(body, usage=usage, content_type="text/plain; charset=utf-8")
@@ -75,6 +89,11 @@ def _required(fields: Json, name: str) -> str:
         message = f"Missing required parameter: '{name}'."
         raise invalid(message, name, "missing_required_parameter")
     return value
+
+
+def _is_true(fields: Json, name: str) -> bool:
+    """A switch, which a form holds as text."""
+    return str(fields.get(name)).lower() == "true"
 
 
 def _number(fields: Json, name: str) -> int:
@@ -116,6 +135,11 @@ def _image_usage(prompt: int, images: int, wanted: int) -> Json:
         "output_tokens": made,
         "total_tokens": prompt + seen + made,
     }
+
+
+def _speech_usage(read: int, size: int) -> Json:
+    spoken = size // _BYTES_PER_TOKEN + 1
+    return {"input_tokens": read, "output_tokens": spoken, "total_tokens": read + spoken}
 
 
 def _audio_usage(size: int, said: int) -> Json:

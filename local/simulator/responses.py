@@ -11,6 +11,7 @@ from local.simulator.ask import Ask, read_bool, read_int, read_object, read_obje
 from local.simulator.refusals import Json, invalid, response_not_found
 from local.simulator.reply import Reply, compose, filtered_half_way
 from local.simulator.steps import Answer, Demand
+from local.simulator.text import content_text
 
 _KEPT = 1_000
 _ENDINGS = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -42,6 +43,18 @@ class Responses:
         if response_id not in self._kept:
             raise response_not_found(response_id)
         return Answer(json.dumps(self._kept[response_id][0], ensure_ascii=False).encode())
+
+    def fetch_input(self, response_id: str) -> Answer:
+        if response_id not in self._kept:
+            raise response_not_found(response_id)
+        *messages, _ = self._kept[response_id][1]
+        items = [
+            {"id": f"msg_{place}", "type": "message", "role": "user", "status": "completed"}
+            | {"content": [{"type": "input_text", "text": content_text(message.get("content"))}]}
+            for place, message in enumerate(messages)
+        ]
+        listed = {"object": "list", "data": items, "has_more": False}
+        return Answer(json.dumps(listed, ensure_ascii=False).encode())
 
     def delete(self, response_id: str) -> Answer:
         if self._kept.pop(response_id, None) is None:

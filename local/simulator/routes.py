@@ -22,15 +22,18 @@ _WITHOUT_DEPLOYMENT = ("responses", "models")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`item` is the id behind `responses/` or `models/`."""
+    """`item` is the id behind `responses/` or `models/`, `part` what of it is asked for."""
 
     operation: str
     deployment: str | None = None
     item: str | None = None
     needs_version: bool = True
+    part: str = ""
 
     @property
     def methods(self) -> tuple[str, ...]:
+        if self.operation == "responses" and self.part:
+            return ("GET",)
         if self.operation == "responses" and self.item:
             return ("GET", "DELETE")
         return ("GET",) if self.operation == "models" else ("POST",)
@@ -54,6 +57,9 @@ def _operation(name: str, deployment: str | None, needs_version: bool) -> Route 
     if name in OPERATIONS:
         return Route(name, deployment, None, needs_version)
     operation, _, item = name.partition("/")
+    if operation == "responses" and item.endswith("/input_items"):
+        of = unquote(item.removesuffix("/input_items"))
+        return Route(operation, deployment, of, needs_version, part="input_items")
     if operation in _WITHOUT_DEPLOYMENT and item:
         return Route(operation, deployment, unquote(item), needs_version)
     return None

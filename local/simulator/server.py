@@ -139,6 +139,8 @@ class Simulator:
             return models.answer(route.item)
         if method == "DELETE":
             return self._responses.delete(route.item or "")
+        if route.part:
+            return self._responses.fetch_input(route.item or "")
         return self._responses.fetch(route.item or "")
 
     def _check_key(self, headers: Mapping[str, str]) -> None:

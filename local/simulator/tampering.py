@@ -13,6 +13,9 @@ _ERROR: Json = {
     "param": None,
     "code": "500",
 }
+_FAILURE = {"code": "server_error", "message": _ERROR["message"]}
+_TYPED_ERROR: Json = {"type": "error", "sequence_number": 0, "error": _ERROR}
+_TYPED_ERROR_EVENT = f"event: error\ndata: {json.dumps(_TYPED_ERROR)}\n\n".encode()
 _ERROR_EVENT = f"data: {json.dumps({'error': _ERROR})}\n\n".encode()
 # By then all that was sent before has arrived, and been passed on.
 _A_MOMENT = 0.05
@@ -72,8 +75,19 @@ def without_last(pieces: Iterator[bytes], _: int) -> Iterator[Step]:
 
 
 def error_after(pieces: Iterator[bytes], count: int) -> Iterator[Step]:
+    sent = b""
+    for sent in islice(pieces, count):
+        yield sent
+    is_typed = (sent or next(pieces, b"")).startswith(b"event:")
+    yield _TYPED_ERROR_EVENT if is_typed else _ERROR_EVENT
+
+
+def fail_after(pieces: Iterator[bytes], count: int) -> Iterator[Step]:
+    """In the way of the Responses API."""
     yield from islice(pieces, count)
-    yield _ERROR_EVENT
+    failed = {"id": "resp_failed", "object": "response", "status": "failed", "error": _FAILURE}
+    event = {"type": "response.failed", "sequence_number": count, "response": failed}
+    yield f"event: response.failed\ndata: {json.dumps(event)}\n\n".encode()
 
 
 def nothing(pieces: Iterator[bytes], _: int) -> Iterator[Step]:
