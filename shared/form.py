@@ -137,6 +137,10 @@ class FormReader:
         self._fields_size = 0
 
     def feed(self, chunk: bytes) -> None:
+        if (
+            not self._offset
+        ):  # line breaks in front would come between a part that is put there and the rest
+            chunk = chunk.lstrip(b"\r\n")
         try:
             self._parser.write(chunk)
         except FormParserError:

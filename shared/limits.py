@@ -115,7 +115,7 @@ def output(operation: Operation, members: Members, cap: int | None) -> Output:
             if count * answers > cap:
                 raise _exceeded(field, cap, answers)
         if answers > cap:
-            raise _exceeded(_multiplier(members), cap, answers)
+            raise _exceeded(_multiplier(operation, members), cap, answers)
     return Output(answers, max(asked.values(), default=None), is_open=not asked)
 
 
@@ -148,10 +148,10 @@ def _answers(operation: Operation, members: Members) -> int:
     return answers
 
 
-def _multiplier(members: Members) -> str:
+def _multiplier(operation: Operation, members: Members) -> str:
     """The member that asks for most answers."""
-    has_prompts = isinstance(members.get("prompt"), list)
-    return "prompt" if has_prompts and not members.get("n") else "n"
+    most = max(operation.multipliers, key=lambda field: members.get(field) or 1, default="prompt")
+    return most if members.get(most) or not operation.answers_each_prompt else "prompt"
 
 
 def _exceeded(field: str, cap: int, answers: int) -> BadRequest:

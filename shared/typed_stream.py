@@ -50,7 +50,7 @@ class TypedStream(EventStream):
 
     def finish(self) -> bytes:
         """What is still to be sent when the upstream ended properly. Raises StreamCut if it is cut."""
-        if not self.is_done and (rest := self._rest.replace(b"\r", b"\n").strip(b"\n")):
+        if rest := self._rest.replace(b"\r", b"\n").strip(b"\n"):
             self._rest = b""
             self._end = self._passed(rest + b"\n\n") + self._end
         if self.is_done or self._has_error:

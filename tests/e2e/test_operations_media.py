@@ -196,7 +196,7 @@ def test_an_azure_path_decides_for_a_form(gateway: str, calls: Calls, text: str)
 
 def test_a_form_goes_up_byte_for_byte(http: httpx.Client, calls: Calls, text: str) -> None:
     body = (
-        "\r\n--a b'c\r\nContent-Type: text/plain\r\ncontent-disposition: form-data; name=prompt"
+        "--a b'c\r\nContent-Type: text/plain\r\ncontent-disposition: form-data; name=prompt"
         f'\r\n\r\n{text}\r\n--a b\'c\r\nContent-Disposition: form-data; name="file"; filename="x"'
         "\r\n\r\n--a b\r\n--a b'\r\n\r\n--a b'c  \r\nContent-Disposition: form-data; name=\"model\""
         "\r\n\r\nwhisper-1\r\n--a b'c--\r\nepilogue"
