@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
 _SCOPE = "azure-openai-gateway"
 _PROVIDER = "azure.ai.openai"
-_OPERATIONS = {"chat_completions": "chat", "embeddings": "embeddings"}
+_OPERATIONS = {
+    "chat_completions": "chat",
+    "embeddings": "embeddings",
+    "completions": "text_completion",
+    "responses": "chat",
+    "image_generations": "generate_content",
+    "image_edits": "generate_content",
+    "audio_speech": "generate_content",
+    "audio_transcriptions": "generate_content",
+    "audio_translations": "generate_content",
+}
 _REFUSALS = (
     "rate_limit_exceeded",
     "daily_request_cap_exceeded",
