@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from shared import cache_table, configs, events, quota_table, resources, usage_table
+from shared import cache_table, configs, events, quota_table, resources, responses, usage_table
 from shared.call_log import CallLog
 from shared.model_map import ModelMap
 from shared.settings import Settings
@@ -151,7 +151,7 @@ def test_everyone_has_the_roles_that_are_needed_and_no_others() -> None:
 
 def test_the_tables_are_those_of_the_app() -> None:
     made = bicep.files()["storage"].variable("tableNames")
-    modules = (events, resources, configs, quota_table, usage_table, cache_table)
+    modules = (events, resources, configs, quota_table, usage_table, cache_table, responses)
     assert {module.TABLE for module in modules} | {"attendees"} == set(made)
 
 
