@@ -44,6 +44,10 @@ _DEPLOYMENTS = {
     "grok-beta": "grok-3",
     "text-embedding-3-small": "text-embedding-3-small",
     "text-embedding-ada-002": "text-embedding-ada-002",
+    "gpt-image-1": "gpt-image-1",
+    "gpt-4o-mini-tts": "gpt-4o-mini-tts",
+    "gpt-4o-transcribe": "gpt-4o-transcribe",
+    "whisper-1": "whisper-1",
     **{fault: fault for fault in FAULTS},
 }
 

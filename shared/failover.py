@@ -26,7 +26,7 @@ from shared.exchange import Call
 from shared.headers import to_upstream
 from shared.media import Media
 from shared.metering import Meter
-from shared.operations import CHAT_COMPLETIONS
+from shared.operations import CHAT_COMPLETIONS, EMBEDDINGS
 from shared.outgoing import Outgoing, Sent
 from shared.plan import Leg, Plan
 from shared.posts import Attempt, Post, Posts
@@ -47,7 +47,9 @@ _QUEUE_RETRY_S = 2.0
 _PARSED_BYTES = 2**18
 # A wait with more digits than this is no wait.
 _DIGITS = 12
-_MISCONFIGURED = (401, 403, 404)
+_NOT_FOUND = 404
+_MISCONFIGURED = (401, 403, _NOT_FOUND)
+_NO_DEPLOYMENT = (b"DeploymentNotFound", b"model_not_found")
 _TIMED_OUT = 408
 # What tells more of a call's failed attempts: that a deployment is busy, rather than that it refuses our key.
 _RANKS = {429: 2, 401: 0, 403: 0, 404: 0}
@@ -341,13 +343,19 @@ class _Search:
         elif _is_failure(status):
             attempt.failed()
         elif status in _MISCONFIGURED:
-            self._note_problem(attempt, f"Azure OpenAI answers {status}")
+            if status != _NOT_FOUND or self._is_missing(opened.body):
+                self._note_problem(attempt, f"Azure OpenAI answers {status}")
         else:
             attempt.succeeded()
             has_learned = post.learns and post.learned.learn(status, opened.body, sent.members)
             if has_learned and self._attempts_left:
                 return False
         return status < 400 or self._is_end(way, opened, status)
+
+    def _is_missing(self, content: bytes) -> bool:
+        """Whether a 404 says that the deployment is not there; not every resource has every operation."""
+        is_everywhere = self._call.operation in (CHAT_COMPLETIONS, EMBEDDINGS)
+        return is_everywhere or any(code in content for code in _NO_DEPLOYMENT)
 
     def _is_end_after(self, way: _Way, attempt: Attempt, error: GatewayError) -> bool:
         """As `_is_end`, where no answer came. A caller in a hurry tells nothing of a deployment's health."""

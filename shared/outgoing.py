@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from shared.errors import BadRequest
 from shared.form import Form, FormBody
 from shared.limits import Members, dumped, with_members
 from shared.operations import Operation
@@ -40,10 +41,12 @@ class Outgoing:
     def to(self, deployment: Deployment, change: Change, params: Mapping[str, Any]) -> Sent:
         """The body for this deployment, with these members in place of the caller's.
 
-        Of a form only the model is ever replaced. Raises BadRequest for a number that cannot be
-        written again.
+        Of a form only the model can be replaced. Raises BadRequest for another member, and for a
+        number that cannot be written again.
         """
         if isinstance(self._body, Form):
+            if others := params.keys() - {"model"}:
+                raise BadRequest(f"'{min(others)}' cannot be replaced in a form.")
             names_model = deployment.resource.kind == "openai"
             form = (
                 self._body.with_model(deployment.name) if names_model else self._body.as_it_came()

@@ -35,7 +35,15 @@ _OTHER_NAME = {
     "max_completion_tokens": "max_tokens",
 }
 # Without these a call would be another call.
-_NEVER_DROPPED = {"model", "messages", "input", "stream"}
+_NEVER_DROPPED = {
+    "model",
+    "messages",
+    "input",
+    "prompt",
+    "stream",
+    "previous_response_id",
+    "max_output_tokens",  # it has no other name
+}
 _MOST_LEARNED = 50
 
 

@@ -57,6 +57,9 @@ async def _fill(storage: str, endpoint: str) -> None:
     }
     async with fleet.tables(storage) as tables:
         await Resources(tables).add(Resource.model_validate({"name": "spare", **row}))
+        chats_only = {"endpoint": f"{endpoint}/chats", "model_map": "bare|bare"}
+        bare = {**row, "name": "bare", **chats_only}
+        await Resources(tables).add(Resource.model_validate(bare))
 
 
 @pytest.mark.parametrize("fault", STREAM_FAULTS)
@@ -136,3 +139,45 @@ def test_a_body_goes_to_each_resource_with_its_own_model(
     ]
 
     assert sent == ["sim-500", "sim-500", "vendor/500"]
+
+
+@pytest.mark.parametrize(
+    ("model", "state"), [("bare", None), ("404", "misconfigured")], ids=["operation", "deployment"]
+)
+def test_what_a_resource_does_not_have_says_nothing_of_its_health(
+    client: OpenAI, model: str, state: str | None
+) -> None:
+    home = str(client.base_url).removesuffix("v1/")
+    answer = httpx.post(
+        f"{home}v1/responses", headers={"api-key": KEY}, json={"model": model, "input": "hi"}
+    )
+    states = httpx.get(f"{home}health").json()["deployments"]
+
+    assert answer.status_code == (404 if model == "bare" else 200)
+    assert states.get("bare/bare" if model == "bare" else "default/sim-404") == state
+
+
+def test_a_config_cannot_replace_a_field_of_a_form(client: OpenAI) -> None:
+    config = {"override_params": {"language": "de"}}
+    home = str(client.base_url)
+    for path, status in (("audio/transcriptions", 400), ("responses", 200)):
+        sent = {"data": {"model": "cut"}, "files": {"file": SOUND}}
+        if status == 200:
+            sent = {"json": {"model": "cut", "input": "hi"}}
+        headers = {"x-portkey-api-key": KEY, "x-portkey-config": json.dumps(config)}
+        answer = httpx.post(f"{home}{path}", headers=headers, timeout=20, **sent)
+        assert answer.status_code == status
+        if status == 400:
+            assert "'language' cannot be replaced" in answer.json()["error"]["message"]
+
+
+def test_a_config_cannot_replace_the_previous_response(client: OpenAI) -> None:
+    config = {"override_params": {"previous_response_id": "resp_1"}}
+    answer = httpx.post(
+        f"{client.base_url}responses",
+        headers={"x-portkey-api-key": KEY, "x-portkey-config": json.dumps(config)},
+        json={"model": "cut", "input": "hi"},
+    )
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "previous_response_id"
