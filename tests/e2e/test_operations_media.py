@@ -1,17 +1,21 @@
 """Completions, images, speech and transcriptions with OpenAI's own Python library."""
 
+import asyncio
 import base64
 import io
 import json
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
 import pytest
 from openai import APIError, AzureOpenAI, BadRequestError, OpenAI
 
-from tests.conftest import KEY
+from tests import processes
+from tests.conftest import EVENTS, KEY, add_events, gateway_settings
 from tests.e2e.calls import Calls, values
 from tests.e2e.test_openai_python import client, v1
+from tests.e2e.test_usage_of_streams import serving
 from tests.e2e.wire import error_of, events_of
 
 __all__ = ["client", "v1"]
@@ -368,3 +372,38 @@ def test_a_whole_stream_of_completions_ends_with_done(http: httpx.Client) -> Non
     stream = http.post("/v1/completions", headers={"api-key": KEY}, json=body).content
 
     assert events_of(stream)[-1] == "[DONE]"
+
+
+class SpeechOfUnknownLength(BaseHTTPRequestHandler):
+    """An upstream that does not tell how long its answer is, and breaks off where asked to."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.send_response(200)
+        self.send_header("content-type", "audio/mpeg")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        for _ in range(3):
+            self.wfile.write(b"3\r\nabc\r\n")
+        if body["input"] == "whole":
+            self.wfile.write(b"0\r\n\r\n")
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_speech_of_unknown_length_never_looks_complete_when_it_is_not(storage: str) -> None:
+    asyncio.run(add_events(storage, EVENTS))
+    with (
+        serving(SpeechOfUnknownLength) as upstream,
+        processes.gateway(gateway_settings(storage, upstream)) as server,
+        httpx.Client(base_url=server.url, headers={"api-key": KEY}) as client,
+    ):
+        whole = client.post("/v1/audio/speech", json={"input": "whole"})
+        assert whole.content == b"abc" * 3
+        with pytest.raises(httpx.RemoteProtocolError):
+            client.post("/v1/audio/speech", json={"input": "broken"})
+        assert not any("Traceback" in line for line in server.lines)
