@@ -18,6 +18,7 @@ _FIELDS_BYTES = 2**20
 # https://www.rfc-editor.org/rfc/rfc2046#section-5.1.1
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 _NAME = re.compile(rb"[;\s]name\s*=")
+_QUOTED = re.compile(rb'"[^"]*"')
 _PLAIN = (b"", b"7bit", b"8bit", b"binary")
 _SWITCHES = {"true": True, "false": False}
 _DISPOSITION, _ENCODING = b"content-disposition", b"content-transfer-encoding"
@@ -181,7 +182,9 @@ class FormReader:
         header = self._headers.get(_DISPOSITION, b"")
         kind, options = parse_options_header(header)
         name = options.get(b"name", b"")
-        if kind != b"form-data" or len(_NAME.findall(header)) != 1 or b"\\" in name:
+        # Quotation marks that are escaped are not so for every reader.
+        outside = header if b"\\" in header else _QUOTED.sub(b'""', header)
+        if kind != b"form-data" or len(_NAME.findall(outside)) != 1 or b"\\" in name:
             raise _invalid("A part of the form has no plain name")
         self._name = _text(name, "")
         self._is_file = b"filename" in options

@@ -102,6 +102,13 @@ def test_fields_have_their_types(name: str, value: bytes, read_as: object) -> No
     form.close()
 
 
+@pytest.mark.parametrize("name", ["a; name=b.mp3", "naïve 🐘.mp3", "a'b.mp3", ""])
+def test_a_file_may_have_any_name(name: str) -> None:
+    form = read(part("file", b"abc", "NAME").replace(b"NAME", name.encode()) + END)
+    assert form.members == {"file": Upload("file", 3)}
+    form.close()
+
+
 def test_several_fields_of_a_name_are_a_list() -> None:
     form = read(part("image[]", b"a", "a") + part("image[]", b"bc", "b") + part("x", b"1") + END)
     assert form.members == {"image[]": [Upload("image[]", 1), Upload("image[]", 2)], "x": "1"}
@@ -144,6 +151,8 @@ def test_another_content_type_is_refused(content_type: str) -> None:
         (part('x"; name="model', b"a") + END, None),
         (part("x\"; name*=\"utf-8''model", b"a").replace(b'name="x"; ', b"") + END, None),
         (part("mod\\el", b"a") + END, None),
+        (part("x", b"a", 'a\\"; name=model; x="') + END, None),
+        (part("x", b"a", 'a"; name="model') + END, None),
         (part("x", b"a", "", "X:") + END, None),
         (part("x", b"a", "", 'Content-Disposition: form-data; name="model"') + END, None),
         (part("x", b"a").replace(b"form-data", b"attachment") + END, None),
