@@ -12,7 +12,6 @@ run: .venv/run.stamp node_modules/.package-lock.json
 
 test: .venv/dev.stamp node_modules/.package-lock.json clients
 	$(BIN)/python -m pytest $(PARALLEL)
-	PYTHONPATH=.clients/openai-1 $(BIN)/python -m pytest $(PARALLEL) tests/e2e/test_openai_python.py tests/e2e/test_openai_python_errors.py
 
 # Client libraries that cannot be beside the newest one, each kind in a folder of its own.
 CLIENTS := $(patsubst tests/clients/%.in,.clients/%,$(wildcard tests/clients/*.in))

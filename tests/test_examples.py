@@ -52,12 +52,13 @@ EXAMPLES = [example for page in PAGES for example in examples(page)]
 
 
 @pytest.fixture(scope="module")
-def launched(storage: str, simulator: str) -> Iterator[Server]:
+def launched(simulator: str) -> Iterator[Server]:
     """`make run`, on servers of the tests' own: the usual ones are test_run's."""
-    command = launch(processes.free_port())
-    env = gateway_settings(storage, simulator)
-    with processes.running(command, ready=READY, env=env) as server:
-        yield server
+    with processes.azurite(processes.free_port()) as store:
+        env = gateway_settings(processes.connection_string(store.url), simulator)
+        command = launch(processes.free_port())
+        with processes.running(command, ready=READY, env=env) as server:
+            yield server
 
 
 @pytest.mark.parametrize(
