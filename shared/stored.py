@@ -48,8 +48,6 @@ class Stored:
         plan = served.plan
         if not call.operation.is_stored:
             return plan, 0
-        if any(_PREVIOUS in leg.params for leg in plan.legs):
-            raise BadRequest(f"'{_PREVIOUS}' cannot be replaced.", param=_PREVIOUS)
         previous = members.get(_PREVIOUS)
         organisers = [leg for leg in plan.legs if not leg.deployment.callers_key]
         if previous in (None, "") or not organisers:

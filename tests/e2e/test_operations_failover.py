@@ -169,15 +169,3 @@ def test_a_config_cannot_replace_a_field_of_a_form(client: OpenAI) -> None:
         assert answer.status_code == status
         if status == 400:
             assert "'language' cannot be replaced" in answer.json()["error"]["message"]
-
-
-def test_a_config_cannot_replace_the_previous_response(client: OpenAI) -> None:
-    config = {"override_params": {"previous_response_id": "resp_1"}}
-    answer = httpx.post(
-        f"{client.base_url}responses",
-        headers={"x-portkey-api-key": KEY, "x-portkey-config": json.dumps(config)},
-        json={"model": "cut", "input": "hi"},
-    )
-
-    assert answer.status_code == 400
-    assert answer.json()["error"]["param"] == "previous_response_id"
