@@ -8,7 +8,8 @@ from shared.call_log import CallLog
 from shared.form import Form
 from shared.headers import RawHeaders
 from shared.models import Caller
-from shared.operations import Operation, Target
+from shared.operations import Operation
+from shared.paths import Target
 from shared.wishes import CacheWish, Wish, Wishes
 
 

@@ -14,7 +14,8 @@ from shared.errors import ConfigurationError, GatewayError, InternalError, Reque
 from shared.exchange import Answer, BrokenOff, Call, Stream
 from shared.form import Form, FormReader
 from shared.headers import RawHeaders
-from shared.operations import CHAT_COMPLETIONS, RESPONSES, Operation, find_target
+from shared.operations import CHAT_COMPLETIONS, RESPONSES, Operation
+from shared.paths import find_target
 from shared.presence import CallerLeft, WhilePresent
 from shared.worker import forget
 

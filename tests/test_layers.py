@@ -23,6 +23,7 @@ LAYERS = [
     ["portkey_config"],
     ["typed_stream", "form"],
     ["plan", "limits", "access", "attempts", "model_map", "sse", "headers", "leases", "tokens"],
+    ["paths"],
     ["telemetry"],
     ["caps", "operations", "call_log"],
     ["usage", "settings", "models"],
@@ -35,6 +36,7 @@ ONLY_IN = {
     "azure.data.tables": {"tables"},
     "azure.identity": {"credentials"},
     "opentelemetry": {"telemetry"},
+    "python_multipart": {"form"},
 }
 MODULES = sorted(path.stem for path in SHARED.glob("*.py") if path.stem != "__init__")
 
