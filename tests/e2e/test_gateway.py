@@ -105,7 +105,7 @@ def test_an_event_narrows_what_can_be_called(
         ("POST", "/v1/chat"),
         ("POST", "/v2/chat/completions"),
         ("POST", "/v1/chat/completions/extra"),
-        ("POST", "/openai/deployments/chat/completions"),
+        ("POST", "/openai/deployments/chat/nope"),
         ("POST", "/V1/Chat/Completions"),
         ("GET", "/v1/event/x"),
         ("GET", "/%ff%00"),

@@ -329,7 +329,6 @@ def test_speech_that_breaks_off_never_looks_complete(http: httpx.Client, model: 
         ("sim-reset", 502, "upstream_unreachable"),
         ("sim-empty", 502, "upstream_unreachable"),
         ("sim-500", 500, "500"),
-        ("sim-429", 429, "429"),
     ],
 )
 def test_speech_that_never_begins_is_an_ordinary_error(
