@@ -1,6 +1,7 @@
 """The load generator: a process of its own that does one job for each line of its standard input.
 
-    echo '{"url": "http://127.0.0.1:7071/...", "body": "...", "key": "..."}' | python -m benchmarks.load
+    echo '{"url": "http://127.0.0.1:7071/...", "body": "...", "headers": {"api-key": "..."}}' \\
+        | python -m benchmarks.load
 
 A job and its result are JSON objects of one line. The requests are built beforehand and the answers
 parsed as little as can be, so that the generator is never the bottleneck.
@@ -30,7 +31,7 @@ class Job:
 
     url: str
     body: str
-    key: str
+    headers: dict[str, str]
     connections: int = 1
     seconds: float = 1.0
     warm_up_s: float = 0.2
@@ -46,7 +47,7 @@ class Job:
             "accept: application/json",
             "user-agent: benchmark",
             "content-type: application/json",
-            f"api-key: {self.key}",
+            *(f"{name}: {value}" for name, value in self.headers.items()),
             f"content-length: {len(body)}",
         )
         return "\r\n".join((*head, "", "")).encode() + body

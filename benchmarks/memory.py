@@ -34,4 +34,4 @@ def measure(servers: Servers, requests: int) -> Memory:
 
 def _serve(servers: Servers, requests: int) -> None:
     target = servers.targets[GATEWAY]
-    servers.load.run(Job(target.url, PLAIN, target.key, _CONNECTIONS, requests=requests))
+    servers.load.run(Job(target.url, PLAIN, target.headers, _CONNECTIONS, requests=requests))

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
 
-from benchmarks import cache, caps, resources
+from benchmarks import caps, pairs
 from benchmarks.figures import TITLES, Goal, added_ms, number, ratio_with_range, row
 from benchmarks.memory import FEW, Memory
 from benchmarks.scenarios import SCENARIOS, Results
@@ -33,8 +33,7 @@ class Report:
             *self._rates(burst_1, "event", 0.8),
             *self._rates(burst_16, "event", 0.8),
             *caps.goals(self.results),
-            *resources.goals(self.results),
-            *cache.goals(self.results),
+            *pairs.goals(self.results),
             Goal(f"import of {APP} / {EXTENSION}", self.startup.ratio, 1.6),
             # Allocators keep a little more as time goes by; a leak of 60 bytes a request shows.
             Goal(
@@ -56,7 +55,7 @@ class Report:
         return Goal(text, ratio.median, bound, is_floor)
 
     def text(self) -> str:
-        parts = (module.table(self.results) for module in (caps, resources, cache))
+        parts = (module.table(self.results) for module in (caps, pairs))
         lines = (*self._table(), *chain(*parts), *self._rest(), *self._goal_lines(), "")
         return "\n".join(lines)
 
@@ -115,8 +114,7 @@ class Report:
                 for scenario in SCENARIOS
             },
             "caps": caps.document(self.results),
-            "resources": resources.document(self.results),
-            "cache": cache.document(self.results),
+            "pairs": pairs.document(self.results),
             "startup": asdict(self.startup),
             "memory": {**asdict(self.memory), "ratio": self.memory.ratio},
             "targets": [{**asdict(goal), "is_met": goal.is_met} for goal in self.goals()],

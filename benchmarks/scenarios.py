@@ -11,6 +11,7 @@ from benchmarks.servers import (
     DIRECT,
     GATEWAY,
     PASSTHROUGH,
+    PORTKEY,
     STRICT,
     STRICT_CAPPED,
     TELLS_CPU_TIMES,
@@ -94,7 +95,26 @@ CACHE_SCENARIOS = (
         _ANSWERED,
     ),
 )
-_ALL = (*SCENARIOS, *CAPS_SCENARIOS, RESOURCES_SCENARIO, *CACHE_SCENARIOS)
+_FORMS = (GATEWAY, PORTKEY)
+PORTKEY_SCENARIOS = (
+    Scenario(
+        "Portkey, 1 connection", 1, PLAIN, ("answer_p50_ms", "answer_p99_ms", *_PLAIN_CPU), _FORMS
+    ),
+    Scenario(
+        "Portkey, 16 connections",
+        16,
+        PLAIN,
+        ("requests_per_s", "answer_p99_ms", *_PLAIN_CPU),
+        _FORMS,
+    ),
+)
+_ALL = (
+    *SCENARIOS,
+    *CAPS_SCENARIOS,
+    RESOURCES_SCENARIO,
+    *CACHE_SCENARIOS,
+    *PORTKEY_SCENARIOS,
+)
 
 
 class Results:
@@ -120,7 +140,7 @@ def run(servers: Servers, rounds: int, seconds: float) -> Results:
     """All scenarios, in rounds; in a round the targets take turns, in an order that rotates."""
     results = Results()
     for target in servers.targets.values():  # the first call of all creates tables
-        servers.load.run(Job(target.url, PLAIN, target.key, requests=1))
+        servers.load.run(Job(target.url, PLAIN, target.headers, requests=1))
     for number in range(rounds):
         for scenario in _ALL:
             first = number % len(scenario.targets)
@@ -134,7 +154,7 @@ def run(servers: Servers, rounds: int, seconds: float) -> Results:
 
 def _measure(servers: Servers, scenario: Scenario, target: Target, seconds: float) -> Figures:
     warm_up_s = min(0.2, seconds / 4)
-    job = Job(target.url, scenario.body, target.key, scenario.connections, seconds, warm_up_s)
+    job = Job(target.url, scenario.body, target.headers, scenario.connections, seconds, warm_up_s)
     if not TELLS_CPU_TIMES:
         return servers.load.run(job)
     watched = {"server_cpu": target.server, "upstream_cpu": servers.upstream}

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
@@ -34,6 +34,23 @@ CACHED = "cache"
 TWO_RESOURCES = "two resources"
 RELAXED_DELAY_S = 1
 _EVENT, _EVENT_WITH_CAPS, _EVENT_WITH_CACHE = "benchmark", "benchmark-caps", "benchmark-cache"
+# The gateway in the form of Portkey's clients, with all that a call of theirs may say.
+PORTKEY = "Portkey"
+_PORTKEY_HEADERS = {
+    "authorization": "Bearer OPENAI_API_KEY",
+    "x-portkey-api-key": f"{_EVENT}/load",
+    "x-portkey-config": json.dumps(
+        {
+            "strategy": {"mode": "fallback", "on_status_codes": [429, 500]},
+            "retry": {"attempts": 1},
+            "targets": [{"virtual_key": "default"}, {"override_params": {"temperature": 0}}],
+        }
+    ),
+    "x-portkey-trace-id": "benchmark",
+    "x-portkey-metadata": '{"_user": "load", "team": "red"}',
+    "x-portkey-package-version": "portkey-ai-2.0.0",
+    "x-portkey-runtime": "cpython",
+}
 # None is ever reached; what is measured is the counting.
 _CAPS = {
     "daily_requests": 10**9,
@@ -91,14 +108,18 @@ class LoadGenerator:
         return figures
 
 
+def _key(code: str) -> dict[str, str]:
+    return {"api-key": f"{code}/load"}
+
+
 @dataclass(frozen=True)
 class Target:
-    """One of those that are compared: where it takes chat completions, and under which key."""
+    """One of those that are compared: where it takes chat completions, and with which headers."""
 
     name: str
     server: Server
     url: str
-    key: str = f"{_EVENT}/load"
+    headers: dict[str, str] = field(default_factory=lambda: _key(_EVENT))
 
 
 @dataclass(frozen=True)
@@ -133,11 +154,12 @@ def all_running() -> Iterator[Servers]:
             Target(DIRECT, upstream, f"{deployment}{chat}?api-version={_API_VERSION}"),
             Target(PASSTHROUGH, passthrough, f"{passthrough.url}{chat}"),
             Target(GATEWAY, relaxed, f"{relaxed.url}/api/v1{chat}"),
-            Target(CAPPED, relaxed, f"{relaxed.url}/api/v1{chat}", f"{_EVENT_WITH_CAPS}/load"),
-            Target(CACHED, relaxed, f"{relaxed.url}/api/v1{chat}", f"{_EVENT_WITH_CACHE}/load"),
+            Target(CAPPED, relaxed, f"{relaxed.url}/api/v1{chat}", _key(_EVENT_WITH_CAPS)),
+            Target(CACHED, relaxed, f"{relaxed.url}/api/v1{chat}", _key(_EVENT_WITH_CACHE)),
+            Target(PORTKEY, relaxed, f"{relaxed.url}/v1{chat}", _PORTKEY_HEADERS),
             Target(TWO_RESOURCES, two, f"{two.url}/api/v1{chat}"),
             Target(STRICT, strict, f"{strict.url}/api/v1{chat}"),
-            Target(STRICT_CAPPED, strict, f"{strict.url}/api/v1{chat}", f"{_EVENT_WITH_CAPS}/load"),
+            Target(STRICT_CAPPED, strict, f"{strict.url}/api/v1{chat}", _key(_EVENT_WITH_CAPS)),
         )
         yield Servers(upstream, {each.name: each for each in targets}, LoadGenerator(load))
 

@@ -93,6 +93,7 @@ COMPLETIONS = Operation(
     answers_each_prompt=True,
     writes_text=True,
     tells_usage_if_asked=True,
+    is_cacheable=True,
     never=_SPECIAL,
 )
 RESPONSES = Operation(

@@ -73,34 +73,36 @@ class Proxy:
         each = await meter.reserve(variants, output, earlier)
         outgoing = Outgoing(call.operation, body, members, each)
         opened = await self._failover.open(call, plan, outgoing, meter)
-        call.log.deployment = opened.leg.deployment.key
-        call.log.model = opened.leg.model
-        if isinstance(opened.body, Relay):
-            call.log.first_token_ms = call.log.ms
-            is_bounded = each is not None
-            if call.operation.is_stored:
-                opened.body.before_end = partial(self._stored.keep, call, opened.leg, members)
-            return Answer(
-                opened.status,
-                _headers(stream_to_caller(opened.headers), opened, call, meter),
-                reused.recorded(opened.body, is_bounded=is_bounded) if reused else opened.body,
-            )
+        call.log.deployment, call.log.model = opened.leg.deployment.key, opened.leg.model
         if isinstance(opened.body, Media):
             headers = _headers(media_to_caller(opened.headers), opened, call, meter)
             return Answer(opened.status, headers, opened.body)
+        is_bounded = each is not None
+        if isinstance(opened.body, Relay):
+            call.log.first_token_ms = call.log.ms
+            if call.operation.is_stored:
+                opened.body.before_end = partial(self._stored.keep, call, opened.leg, members)
+            stream = reused.recorded(opened.body, is_bounded=is_bounded) if reused else opened.body
+            headers = _headers(stream_to_caller(opened.headers), opened, call, meter)
+            return Answer(opened.status, headers, stream)
         if opened.status >= 400:
             call.log.error = "upstream_error"
             meter.fail_upstream(opened.status)
         else:
-            used = opened.usage or meter.estimate(len(opened.body), events=1)
-            if call.operation.is_stored:
-                await self._stored.keep_document(call, opened.leg, members, opened.body, used)
-            await meter.settle(used)
+            await self._settle(call, opened, opened.body, members, meter)
             if reused and opened.status == 200:
-                reused.keep(opened.body, is_bounded=each is not None)
-        return Answer(
-            _status(opened), _headers(to_caller(opened.headers), opened, call, meter), opened.body
-        )
+                reused.keep(opened.body, is_bounded=is_bounded)
+        headers = _headers(to_caller(opened.headers), opened, call, meter)
+        return Answer(_status(opened), headers, opened.body)
+
+    async def _settle(
+        self, call: Call, opened: Opened, content: bytes, members: limits.Members, meter: Meter
+    ) -> None:
+        """Charge a document, and note whose it is where it can be asked for again."""
+        used = opened.usage or meter.estimate(len(content), events=1)
+        if call.operation.is_stored:
+            await self._stored.keep_document(call, opened.leg, members, content, used)
+        await meter.settle(used)
 
     async def _choose(self, call: Call, members: limits.Members) -> Served:
         """What serves this call; an Azure path decides whatever the body says. Raises NotFound."""

@@ -3,7 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.scenarios import CACHE_SCENARIOS, CAPS_SCENARIOS, SCENARIOS
+from benchmarks.pairs import PAIRS
+from benchmarks.scenarios import CAPS_SCENARIOS, SCENARIOS
 from benchmarks.servers import TELLS_CPU_TIMES
 from tests.processes import ROOT
 
@@ -37,11 +38,10 @@ def test_a_quick_run_yields_every_figure(tmp_path: Path) -> None:
             for ledger in ("relaxed", "strict"):
                 ratio = figure["ledgers"][ledger]["all_caps_to_none"]
                 assert ratio["least"] <= ratio["median"] <= ratio["most"]
-    for figure in found["resources"]["figures"].values():
-        assert figure["two resources"] > 0 < figure["two_to_one"]["median"]
-    for scenario in CACHE_SCENARIOS:
-        for figure in found["cache"][scenario.name]["figures"].values():
-            assert figure["cache"] > 0 < figure["cache_to_upstream"]["median"]
+    for pair in PAIRS:
+        for scenario in pair.scenarios:
+            for figure in found["pairs"][scenario.name]["figures"].values():
+                assert figure[pair.target] > 0 < figure["ratio"]["median"]
     assert found["startup"]["app_ms"] > 0 < found["startup"]["extension_ms"]
     assert found["memory"]["many_mb"] > 0 < found["memory"]["few_mb"]
-    assert len(found["targets"]) == (16 if TELLS_CPU_TIMES else 11)
+    assert len(found["targets"]) == (19 if TELLS_CPU_TIMES else 13)

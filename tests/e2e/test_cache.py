@@ -388,3 +388,19 @@ def test_a_portkey_client_shares_what_its_event_has(
         for headers in ({}, trace, PORTKEY_CACHE, only, only)
     ]
     assert found == ["MISS", "HIT", "HIT", "MISS", "HIT"]
+
+
+def test_completions_of_several_prompts_come_back_in_either_form(
+    post: Post, calls: Calls, text: str
+) -> None:
+    body = {"model": "gpt-4o", "prompt": [text, f"{text} again"]}
+    whole = post({**body, "stream": True}, path="/v1/completions")
+    again = post(body, path="/v1/completions")
+
+    assert [status(each) for each in (whole, again)] == ["MISS", "HIT"]
+    said = ["", ""]
+    for event in events_of(whole.content):
+        for choice in event["choices"] if event != "[DONE]" else ():
+            said[choice["index"]] += choice["text"]
+    assert [choice["text"] for choice in again.json()["choices"]] == said
+    assert calls.only(text)
