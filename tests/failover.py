@@ -21,6 +21,7 @@ T = TypeVar("T")
 Call = dict[str, Any]
 KEY = "hackathon/ann"
 RESUMING, COUNTED = "resuming-event", "counted-event"
+RESUMING_CACHED = "resuming-cached-event"
 SAID = "repeat 60"
 WHOLE = "".join(text.numbered_tokens(60))
 # Azure's first event and the one with the role come before the first token.
@@ -328,8 +329,9 @@ class House:
 
     async def add_rows(self) -> None:
         resuming = fleet.event(RESUMING, ResumeStreams=True)
+        cached = fleet.event(RESUMING_CACHED, ResumeStreams=True, CacheMaxAge=3600)
         counted = fleet.event(COUNTED, daily_tokens=10**6)
-        await add_events(self.storage, [*EVENTS, resuming, counted])
+        await add_events(self.storage, [*EVENTS, resuming, cached, counted])
         async with fleet.tables(self.storage) as tables:
             for resource in self.resources():
                 await Resources(tables).add(resource)

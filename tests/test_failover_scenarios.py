@@ -15,6 +15,7 @@ from tests.failover import (
     COUNTED,
     OPENING_EVENTS,
     RESUMING,
+    RESUMING_CACHED,
     Answer,
     Gateway,
     House,
@@ -302,6 +303,20 @@ def test_a_broken_stream_goes_on_where_the_event_has_streams_resumed(
     assert_whole(answer)
     assert answer.usage["completion_tokens"] == 60
     assert is_by_fallback(answer) or answer.deployment == f"default/{model}"
+    assert attempts(house, model) == (1, 1)
+
+
+def test_a_stream_that_went_on_is_in_the_cache_in_full(
+    house: House, gateway: Gateway, primary: Upstream, model: str
+) -> None:
+    primary.has(model, f"sim-cut-{OPENING_EVENTS + 40}")
+    key = f"{RESUMING_CACHED}/ann"
+    streamed, again = (gateway.chat(model, key=key, stream=stream) for stream in (True, False))
+
+    assert_whole(streamed)
+    assert_whole(again)
+    assert (again.headers["x-portkey-cache-status"], again.attempts) == ("HIT", 0)
+    assert again.usage["completion_tokens"] == 60
     assert attempts(house, model) == (1, 1)
 
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from shared import reuse
 from shared.app import App
 from shared.cache import Cache
-from shared.cache_table import CacheTable
+from shared.cache_table import CacheTable, Key, Stored
 from shared.call_log import CallLog
 from shared.catalogue import Served
 from shared.exchange import Call
@@ -174,6 +174,24 @@ def test_an_answer_is_stored_although_the_instance_stops_at_once(
     event, call = some_event(cache_max_age=3600), (ask(text),)
     assert statuses(storage, simulator, event, call) == ["MISS"]
     assert statuses(storage, simulator, event, call) == ["HIT"]
+
+
+def test_the_gateway_sweeps_out_what_has_expired(storage: str, simulator: str) -> None:
+    key, now = Key("swept-event", uuid.uuid4().hex), time.time()
+
+    async def run() -> None:
+        app = App(Settings.from_environ(gateway_settings(storage, simulator)))
+        async with fleet.tables(storage) as tables:
+            table = CacheTable(tables)
+            await table.write(key, Stored(b"said", now - 20, now + 3600, "v1"))
+            await app.sweep_cache()
+            assert await table.read(key)
+            await table.write(key, Stored(b"said", now - 20, now - 10, "v2"))
+            assert await app.sweep_cache() > 0
+            assert await table.read(key) is None
+        await app.close()
+
+    asyncio.run(run())
 
 
 def test_a_hit_is_served_where_more_tokens_are_spent_than_there_are(
