@@ -115,11 +115,12 @@ class _Way:
         return status == 429 or _is_failure(status) or status in _MISCONFIGURED
 
     def fail(self, status: int) -> None:
-        """Note an attempt that has failed. A deployment that is busy shows by its breaker when it is over."""
+        """Note an attempt that has failed."""
         retries = self.leg.policy.retries
+        if status == 429 and retries is None:
+            return  # its breaker knows for how long it is busy
         self.failures += 1
-        is_used_up = self.failures > (1 if retries is None else retries)
-        if not self.may_retry(status) or (is_used_up and (status != 429 or retries is not None)):
+        if not self.may_retry(status) or self.failures > (1 if retries is None else retries):
             self.is_over = True
 
 
@@ -239,7 +240,7 @@ class _Search:
             log.tried.append(Tried(post.deployment.key, outcome, time.monotonic() - began))
             if not is_handed_on:
                 attempt.end()
-        if self._attempts_left and way.failures and not way.is_over:
+        if self._attempts_left and outcome != 429 and way.failures and not way.is_over:
             await asyncio.sleep(random.uniform(0, _JITTER_S * 2 ** (way.failures - 1)))
         return None
 

@@ -17,9 +17,8 @@ from shared.limits import Members, names_one_twice
 from shared.models import MOST_CACHE_AGE_S
 from shared.relay import Relay
 from shared.replay import Recording, as_stream, is_whole, was_cut_short
-from shared.wishes import Wish, Wishes
+from shared.wishes import DISABLED, HIT, MISS, REFRESH, Wish, Wishes
 
-HIT, MISS, REFRESH, DISABLED = "HIT", "MISS", "REFRESH", "DISABLED"
 # Members that change who asks, or the form of the answer, not what it says.
 _NOT_IN_KEY = frozenset({"user", "stream", "stream_options", "model"})
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))

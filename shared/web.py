@@ -7,7 +7,7 @@ from contextlib import aclosing
 from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
-from shared import app, pages, reuse, telemetry
+from shared import app, pages, telemetry
 from shared.attempts import client_address
 from shared.call_log import CallLog
 from shared.errors import ConfigurationError, GatewayError, InternalError, RequestTooLarge
@@ -17,6 +17,7 @@ from shared.headers import RawHeaders
 from shared.operations import CHAT_COMPLETIONS, RESPONSES, Operation
 from shared.paths import find_target
 from shared.presence import CallerLeft, WhilePresent
+from shared.wishes import DISABLED
 from shared.worker import forget
 
 _CLIENT_CLOSED_REQUEST = 499
@@ -58,7 +59,7 @@ async def _answer(request: Request, log: CallLog) -> Answer:
     log.trace_id, log.metadata = asked.trace_id, asked.metadata
     if isinstance(resource, Operation):
         body = await _read_body(request, resource, gateway.settings.max_body_bytes)
-        log.cache = reuse.DISABLED if asked.is_portkey else ""
+        log.cache = DISABLED if asked.is_portkey else ""
         call = Call(resource, target, caller, headers, body, log, asked.wishes, asked.cache)
         try:
             return await _forward(gateway.proxy.forward, call, request)

@@ -59,6 +59,10 @@ class Wishes:
     weights: tuple[float, ...] | None = None
 
 
+# What the cache did for a call, in the words of Portkey's clients.
+HIT, MISS, REFRESH, DISABLED = "HIT", "MISS", "REFRESH", "DISABLED"
+
+
 class CacheWish(NamedTuple):
     """`max_age_s` is None where no cache is asked for; `refresh`: not to be read, but written anew."""
 

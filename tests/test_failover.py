@@ -434,8 +434,8 @@ def test_two_hundred_callers_are_served_in_turn_by_twenty_places(
     assert max(seconds[-1] for seconds in found.values()) <= 1.5 * ideal_s
     means = [sum(seconds) / len(seconds) for seconds in found.values()]
     lasts = [seconds[-1] for seconds in found.values()]
-    assert max(means) < 2 * min(means)
-    assert max(lasts) < 2 * min(lasts)
+    assert max(means) < 3 * min(means)
+    assert max(lasts) < 3 * min(lasts)
 
 
 def test_a_burst_of_one_attendee_does_not_keep_the_others_waiting(
@@ -449,7 +449,7 @@ def test_a_burst_of_one_attendee_does_not_keep_the_others_waiting(
     ideal_s = PLACE_S + 10 * 10 / PLACES * PLACE_S
     lasts = [found[other][-1] for other in others]
     assert max(lasts) <= 1.5 * ideal_s
-    assert max(lasts) < 2 * min(lasts)
+    assert max(lasts) < 3 * min(lasts)
     assert max(lasts) < found["burst"][-1] <= 1.5 * 200 / PLACES * PLACE_S
 
 
