@@ -21,7 +21,8 @@ from shared.catalogue import Served
 from shared.exchange import Call
 from shared.limits import Members
 from shared.models import Caller, Event, Resource
-from shared.operations import CHAT_COMPLETIONS, OPERATIONS, Operation, Target
+from shared.operations import CHAT_COMPLETIONS, OPERATIONS, Operation
+from shared.paths import Target
 from shared.plan import Deployment, Leg
 from shared.settings import Settings
 from shared.wishes import CacheWish, Wish, Wishes
