@@ -1,5 +1,6 @@
 """Who may come in: the key in a request's headers, and whether its event is open."""
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
@@ -8,6 +9,7 @@ from shared.errors import Forbidden, Unauthorized
 from shared.models import Event, Key
 
 _KEY_HEADERS = frozenset({b"openai-event-code", b"api-key", b"x-portkey-api-key"})
+_CALLERS_KEY = re.compile(r"[A-Za-z0-9._~+=-]{8,}")
 _LONGEST_KEY = 40 + 1 + 40 * 4  # bytes, where each character of the name takes four
 _FORM = (
     "Send event-code/your-name as the API key: a code of 6 to 40 characters, a slash, and a name of "
@@ -52,6 +54,11 @@ def _parse_key(candidate: bytes) -> Key | None:
     if not is_code(code) or not name.isprintable():
         return None
     return Key(code, name)
+
+
+def may_be_callers_own(text: str) -> bool:
+    """Whether a text may be the key of a caller's own resource: Azure's, OpenAI's or a token."""
+    return _CALLERS_KEY.fullmatch(text) is not None
 
 
 def is_code(text: str) -> bool:

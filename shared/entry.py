@@ -1,6 +1,5 @@
 """What a caller asks for besides the body, in the headers of Portkey's clients or in the key itself."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -16,9 +15,8 @@ from shared.store_cache import StoreCache
 from shared.wishes import CacheWish, OwnResource, Wish, Wishes
 
 _NO_METADATA: Mapping[str, str] = {}
-_CALLERS_KEY = re.compile(rb"[\w.~+=-]{8,}")
 # What the Python client sends as its key where its user has given none.
-_PLACEHOLDER = b"OPENAI_API_KEY"
+_PLACEHOLDER = "OPENAI_API_KEY"
 _OPENAI, _AZURE = "openai", "azure-openai"
 
 
@@ -84,8 +82,9 @@ class Entry:
 def _callers_key(headers: RawHeaders) -> SecretStr | None:
     """What stands where keys stand, and is neither an event's key nor a placeholder."""
     for candidate in access.candidates(headers):
-        if _CALLERS_KEY.fullmatch(candidate) and candidate != _PLACEHOLDER:
-            return SecretStr(candidate.decode())
+        text = candidate.decode("latin-1")
+        if access.may_be_callers_own(text) and text != _PLACEHOLDER:
+            return SecretStr(text)
     return None
 
 

@@ -151,7 +151,11 @@ class _Search:
         self._worst_rank = -1
 
     async def run(self) -> Opened:
-        while self._attempts_left and (way := await self._next()):
+        while self._attempts_left:
+            await self._meter.renew()
+            way = await self._next()
+            if way is None:
+                break
             self._attempts_left -= 1
             if opened := await self._try(way):
                 return opened
@@ -189,7 +193,8 @@ class _Search:
     async def _place(self, free: Sequence[_Way], timeout_s: float) -> _Way:
         """The first of these that has a place, else the first in which one becomes free."""
         try:
-            lane = await acquire([way.post.lane for way in free], self._attendee, timeout_s)
+            lanes = list(dict.fromkeys(way.post.lane for way in free))
+            lane = await acquire(lanes, self._attendee, timeout_s)
         except (QueueFull, TimeoutError):
             raise _busy(_QUEUE_RETRY_S) from None
         return next(way for way in free if way.post.lane is lane)
@@ -361,7 +366,9 @@ class _Search:
     def _is_end_after(self, way: _Way, attempt: Attempt, error: GatewayError) -> bool:
         """As `_is_end`, where no answer came. A caller in a hurry tells nothing of a deployment's health."""
         is_silent = isinstance(error, UpstreamTimeout)
-        if not (is_silent and way.is_hurried):
+        if is_silent and way.is_hurried:
+            self._meter.abandon()
+        else:
             attempt.failed()
         if is_silent and way.leg.policy.retry_on is None:
             way.is_over = True

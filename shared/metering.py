@@ -72,6 +72,8 @@ class Meter:
         self._earlier = 0
         self._needs: Needs = []
         self._reservation = Reservation()
+        self._is_abandoned = False
+        self._abandoned_tokens = 0
         self.is_over = False
 
     async def reserve(
@@ -97,6 +99,28 @@ class Meter:
         if bound is None or reserved is None:
             return bound
         return min(bound, (reserved - prompt) // output.answers)
+
+    def abandon(self) -> None:
+        """An attempt was given up by its caller's own wish, and may go on: it costs what was reserved."""
+        reserved = self._reservation.tokens
+        self._is_abandoned = True
+        self._abandoned_tokens += self._prompt_estimate() if reserved is None else reserved
+
+    async def renew(self) -> None:
+        """Reserve the tokens of another attempt, if those of the last one are spent.
+
+        Raises CapExceeded and EventStoreUnavailable.
+        """
+        if not self._is_abandoned:
+            return
+        tokens = [
+            (place, [charge for charge in charges if charge.cap.counts == "tokens"])
+            for place, charges in self._needs
+        ]
+        quotas = self._metering.quotas
+        renewed = await quotas.take(tokens, fail_open=self._caller.event.fail_open)
+        self._settle(0)
+        self._reservation, self._is_abandoned = renewed, False
 
     async def charge_hit(self) -> None:
         """Charge an answer out of the cache: a request, and no tokens of any cap.
@@ -125,12 +149,10 @@ class Meter:
         if self.is_over:
             return []
         self.is_over = True
-        self._log.usage = usage
-        quotas, ledger = self._metering.quotas, self._metering.ledger
-        pending: list[asyncio.Future[None]] = [
-            *quotas.settle(self._reservation, requests=1, tokens=usage.total)
-        ]
-        self._count(usage, error)
+        ledger = self._metering.ledger
+        pending: list[asyncio.Future[None]] = [*self._settle(usage.total)]
+        self._log.usage = usage._replace(estimated=usage.estimated + self._abandoned_tokens)
+        self._count(self._log.usage, error)
         if self._metering.is_strict and not ledger.is_failing:
             pending.append(ledger.stored())
         return pending
@@ -179,8 +201,18 @@ class Meter:
     def _refund(self, error: str) -> None:
         if not self.is_over:
             self.is_over = True
-            self._metering.quotas.settle(self._reservation, requests=0, tokens=0)
-            self._count(Usage(), error)
+            if self._abandoned_tokens:
+                self._settle(0)
+            else:
+                self._metering.quotas.settle(self._reservation, requests=0, tokens=0)
+            self._log.usage = Usage(estimated=self._abandoned_tokens)
+            self._count(self._log.usage, error)
+
+    def _settle(self, tokens: int) -> list[asyncio.Task[None]]:
+        """End the reservation, which has cost the request and so many tokens; or all, if abandoned."""
+        if self._is_abandoned:
+            tokens = self._reservation.tokens or 0
+        return self._metering.quotas.settle(self._reservation, requests=1, tokens=tokens)
 
     def _count(self, usage: Usage, column: str) -> None:
         """Count the call, and what became of it in a column of its own, if there is one for that."""
@@ -205,7 +237,8 @@ class Meter:
 
     def _prompt_estimate(self) -> int:
         fields = self._operation.prompt_fields
-        estimates = (tokens.prompt(each, fields) for each in self._variants)
+        prompts = {tuple(id(each.get(field)) for field in fields): each for each in self._variants}
+        estimates = (tokens.prompt(each, fields) for each in prompts.values())
         return self._earlier + max(estimates, default=0)
 
     def _bound(self, output: Output) -> int | None:

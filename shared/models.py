@@ -36,6 +36,8 @@ def _names(value: object) -> object:
     return value or ()
 
 
+# Of an Azure resource, as the first part of its host's name: nothing else is put into an address.
+ACCOUNT_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 RESOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 Utc = Annotated[datetime, AfterValidator(_as_utc)]
 # An answer may be given again for a year at most.

@@ -17,7 +17,8 @@ _OWN_POLICY = Policy()
 class Deployment:
     """A deployment on a resource. `key` is its name everywhere outside: `RESOURCE/DEPLOYMENT`.
 
-    `callers_key` opens a caller's own resource; the organiser's have theirs in the app settings.
+    `callers_key` opens a caller's own resource, of which nothing is told outside but that it is one;
+    the organiser's have theirs in the app settings.
     """
 
     resource: Resource
@@ -27,7 +28,8 @@ class Deployment:
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", f"{self.resource.name}/{self.name}")
+        key = self.resource.name if self.callers_key else f"{self.resource.name}/{self.name}"
+        object.__setattr__(self, "key", key)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -92,7 +92,7 @@ def _legs(allowed: Catalogue, wish: Wish, asked: Asked) -> Plan | None:
         served = _mapped(catalogue, wish.model_map, asked)
     except NotFound:
         return None
-    return _with(served.plan, wish, is_own=is_own)
+    return _with(served.plan, wish, asked.deployment or asked.model, is_own=is_own)
 
 
 def _one_of_several(wishes: Wish | Wishes) -> Wish | Wishes:
@@ -131,7 +131,7 @@ def _on(allowed: Catalogue, name: str) -> Catalogue:
 
 
 def _own(own: OwnResource, model_map: str) -> Catalogue:
-    _callers_map(model_map)
+    _callers_map(model_map, own.kind)
     return _own_catalogue(own.kind, own.name, own.api_version, model_map)
 
 
@@ -148,9 +148,9 @@ def _own_catalogue(
 
 
 @lru_cache(maxsize=1024)
-def _callers_map(text: str) -> ModelMap:
+def _callers_map(text: str, kind: str = "azure") -> ModelMap:
     try:
-        return ModelMap.parse(text)
+        return ModelMap.parse(text, kind=kind)
     except ConfigurationError:  # its message quotes what may be a key in the wrong place
         raise BadRequest(
             "The model map in the API key cannot be read. Write it as model|deployment,model|deployment."
@@ -165,12 +165,12 @@ def _named(asked: Asked) -> str:
     return name
 
 
-def _with(plan: Plan, wish: Wish, *, is_own: bool) -> Plan:
-    """The same plan on the conditions of a wish."""
+def _with(plan: Plan, wish: Wish, model: str, *, is_own: bool) -> Plan:
+    """The same plan on the conditions of a wish. The log names an own one by the caller's `model`."""
     if isinstance(plan, Group):
-        members = tuple(_with(member, wish, is_own=is_own) for member in plan.members)
+        members = tuple(_with(member, wish, model, is_own=is_own) for member in plan.members)
         return replace(plan, members=members)
-    deployment = plan.deployment
     if is_own and wish.own:
-        deployment = replace(deployment, callers_key=wish.own.key)
-    return Leg(deployment, plan.model, wish.params, wish.policy)
+        own = replace(plan.deployment, callers_key=wish.own.key)
+        return Leg(own, model or CALLERS_OWN, wish.params, wish.policy)
+    return Leg(plan.deployment, plan.model, wish.params, wish.policy)

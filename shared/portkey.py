@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from shared.errors import BadRequest
 from shared.headers import RawHeaders
+from shared.models import ACCOUNT_NAME
 from shared.portkey_config import (
     LONGEST_TIMEOUT_MS,
     NAME,
@@ -25,7 +26,6 @@ _KEPT = 256
 _LONGEST_TRACE_ID = 256
 # The length is Portkey's own bound; it has none on their number.
 _LONGEST_TEXT, _MOST_TEXTS = 128, 20
-_AZURE_RESOURCE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?")
 _AZURE_DEPLOYMENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _AZURE_VERSION = re.compile(r"[A-Za-z0-9._-]{1,40}")
 _MODEL = re.compile(r"[^\s|,;:]{1,128}")
@@ -185,7 +185,7 @@ _READERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "request-timeout": ("timeout_s", _timeout_s),
     "azure-resource-name": (
         "azure_resource",
-        _like(_AZURE_RESOURCE, "the bare name of an Azure OpenAI resource, such as my-resource"),
+        _like(ACCOUNT_NAME, "the bare name of an Azure OpenAI resource, such as my-resource"),
     ),
     "azure-deployment-id": (
         "azure_deployment",

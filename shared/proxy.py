@@ -120,7 +120,7 @@ class Proxy:
 def _variants(call: Call, members: limits.Members, plan: Plan) -> list[limits.Members]:
     """The bodies that the call may be sent with, as its plan has it. Raises BadRequest."""
     variants = []
-    for replaced in {id(leg.params): leg.params for leg in plan.legs}.values():
+    for replaced in {id(leg.params or None): leg.params for leg in plan.legs}.values():
         variants.append({**members, **replaced} if replaced else members)
         if replaced:
             limits.check_types(call.operation, variants[-1])

@@ -1,19 +1,15 @@
 """The compound key of scalaone's azure-openai-proxy: `RESOURCE_ID:MODEL_MAP:API_KEY[:API_VERSION]`."""
 
 import re
-from functools import lru_cache
 from typing import NamedTuple
 
 from pydantic import SecretStr
 
 from shared import access
-from shared.models import Key
+from shared.models import ACCOUNT_NAME, Key
 from shared.wishes import OwnResource, Policy, Wish
 
 _LONGEST = 8192
-# The name of an Azure resource, as a part of its host's name: nothing else can be put into an address.
-_RESOURCE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", re.IGNORECASE)
-_API_KEY = re.compile(r"[\w.~+=-]{8,}", re.ASCII)
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(?:-[a-z]+)?", re.ASCII)
 # As often as that proxy does, at most.
 _POLICY = Policy(retries=3)
@@ -31,7 +27,6 @@ def parse(candidate: bytes) -> CompoundKey | None:
     return _parse(candidate) if candidate.count(b":") > 1 and len(candidate) <= _LONGEST else None
 
 
-@lru_cache(maxsize=4096)
 def _parse(candidate: bytes) -> CompoundKey | None:
     try:
         text = candidate.decode()
@@ -39,12 +34,12 @@ def _parse(candidate: bytes) -> CompoundKey | None:
         text = candidate.decode("latin-1")
     resource, model_map, rest = text.split(":", 2)
     api_key, version = _split_version(rest)
-    if not _RESOURCE.fullmatch(resource) or not model_map:
+    if not ACCOUNT_NAME.fullmatch(resource) or not model_map:
         return None
     event_key = access.parse_key(api_key.encode())
     if event_key:
         return CompoundKey(event_key, Wish(resource=resource, model_map=model_map, policy=_POLICY))
-    if not _API_KEY.fullmatch(api_key):
+    if not access.may_be_callers_own(api_key):
         return None
     own = OwnResource("azure", resource.lower(), SecretStr(api_key), version)
     return CompoundKey(None, Wish(own=own, model_map=model_map, policy=_POLICY))

@@ -82,7 +82,7 @@ def test_a_call_goes_to_the_callers_own_resource_with_his_own_key(
     response = post(own, key, messages=asking(text), stream=stream)
 
     assert response.status_code == 200, response.text
-    assert response.headers["x-gateway-deployment"] == "own/my-gpt-4o"
+    assert response.headers["x-gateway-deployment"] == "own"
     (call,) = calls(simulator, text)
     deployment = "/openai/deployments/my-gpt-4o/chat/completions"
     assert call["path"] == f"{deployment}?api-version={version or '2024-10-21'}"
@@ -92,12 +92,13 @@ def test_a_call_goes_to_the_callers_own_resource_with_his_own_key(
     assert OWN_KEY not in "\n".join(own.lines)
 
 
-def test_its_map_is_what_the_caller_says(own: Server) -> None:
+def test_its_map_is_what_the_caller_says(own: Server, simulator: str) -> None:
     headers = {"authorization": f"Bearer hai:{MAP}:{OWN_KEY}"}
     listed = httpx.get(f"{own.url}/v1/models", headers=headers).json()["data"]
     assert [model["id"] for model in listed] == ["gpt-4", "gpt-3.5-turbo"]
-    unknown = post(own, f"hai:{MAP}:{OWN_KEY}", model="gpt-unheard-of")
-    assert unknown.headers["x-gateway-deployment"] == "own/my-gpt-4o"
+    text = uuid.uuid4().hex
+    post(own, f"hai:{MAP}:{OWN_KEY}", model="gpt-unheard-of", messages=asking(text))
+    assert "/my-gpt-4o/" in calls(simulator, text)[0]["path"]
 
 
 def test_its_refusals_are_the_callers_affair(own: Server) -> None:
@@ -126,6 +127,27 @@ def test_its_usage_is_counted_by_the_resources_name(own: Server, storage: str) -
         text=True,
     )
     assert '"gpt-4"' in done.stdout and OWN_KEY not in done.stdout
+
+
+def test_a_key_in_the_wrong_place_is_not_logged(own: Server) -> None:
+    key = f"swapped{uuid.uuid4().hex}"
+    response = post(own, f"hai:{key}:gpt-4o-deployment")
+    assert response.status_code in (200, 404)
+    assert response.headers["x-gateway-deployment"] == "own"
+    assert key not in "\n".join(own.lines)
+
+
+def test_guessing_codes_beside_an_own_key_is_slowed_down(own: Server) -> None:
+    headers = {"authorization": f"Bearer hai:{MAP}:{OWN_KEY}", "x-forwarded-for": "10.3.3.3"}
+    statuses = [
+        httpx.post(
+            f"{own.url}/v1/chat/completions",
+            headers={**headers, "api-key": f"guess-{number}/x"},
+            json=BODY,
+        ).status_code
+        for number in range(22)
+    ]
+    assert statuses[0] == 200 and statuses[-1] == 429
 
 
 HOSTILE_IDS = [
@@ -172,7 +194,9 @@ HOSTILE_IDS = [
     "-hai",
     "hai-",
     "hai..",
-    "a" * 65,
+    "a" * 64,
+    "\u017fai",
+    "\u212aai",
     "a" * 5000,
     "hài",
     "xn--hi-nia.example",

@@ -183,6 +183,59 @@ def test_a_caller_in_a_hurry_moves_on_and_makes_nobody_else_do_so(
     assert (late.status_code, late.json()["error"]["code"]) == (504, "upstream_timeout")
 
 
+def test_what_a_caller_in_a_hurry_gives_up_is_charged_and_tried_again_within_the_cap(
+    house: House, gateway: Gateway
+) -> None:
+    model = house.model("crowd")
+    house.second.has(deployment("east", model), "sim-slow")
+    retry = {"attempts": 5, "on_status_codes": [408]}
+    config = {"config": {**EAST, "request_timeout": 100, "retry": retry}}
+    members = {"max_tokens": 500}
+    answer = post(gateway, model, config, key=f"{TOKENS}/hurried", **members)
+
+    # Of 2,000 tokens three attempts at some 510 can be paid, and a fourth cannot.
+    assert answer.json()["error"]["code"] == "daily_token_cap_exceeded"
+    assert answer.headers["x-gateway-attempts"] == "3"
+    standing = gateway.get("/api/v1/event", key=f"{TOKENS}/hurried")["caps"]["daily_tokens"]
+    assert 1500 < standing["used"] <= 2000
+    assert gateway.line(Answer(answer, 0))["estimated_tokens"] == standing["used"]
+
+
+def test_a_hurried_attempt_before_the_answer_is_charged_beside_it(
+    house: House, gateway: Gateway
+) -> None:
+    model = house.model("crowd")
+    house.second.has(deployment("east", model), "sim-slow")
+    answer = chat(
+        gateway,
+        model,
+        fallback({**EAST, "request_timeout": 100}, WEST),
+        key=f"{TOKENS}/in-between",
+        max_tokens=100,
+    )
+    assert answer.status == 200
+    used = gateway.get("/api/v1/event", key=f"{TOKENS}/in-between")["caps"]["daily_tokens"]["used"]
+    assert 100 < used - answer.usage["total_tokens"] < 150
+
+
+def test_a_resource_named_fifty_times_queues_a_call_once(house: House, gateway: Gateway) -> None:
+    model = house.model("narrow")
+    targets = [{"virtual_key": "narrow"}] * 50
+
+    async def at_once(number: int) -> list[int]:
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as http:
+            headers = {
+                "x-portkey-api-key": KEY,
+                "x-portkey-config": json.dumps(fallback(*targets)["config"]),
+            }
+            body = fleet.ask("hi", model)
+            calls = [http.post(fleet.CHAT, headers=headers, json=body) for _ in range(number)]
+            return [response.status_code for response in await asyncio.gather(*calls)]
+
+    for _ in range(3):
+        assert asyncio.run(at_once(15)) == [200] * 15
+
+
 def test_load_is_shared_by_the_weights_that_are_given(house: House, gateway: Gateway) -> None:
     model = house.model("crowd")
     targets = [{**EAST, "weight": 3}, {**WEST, "weight": 1}, {**SECOND, "weight": 0}]

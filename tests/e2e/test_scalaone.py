@@ -117,3 +117,19 @@ def test_what_the_event_does_not_allow_is_refused_and_nothing_goes_upstream(
     assert error["code"] == code
     assert "0123456789abcdef" not in response.text
     assert not calls.all(text)
+
+
+def test_guessing_codes_is_slowed_down_whatever_stands_beside_the_guess(
+    http: httpx.Client,
+) -> None:
+    address = ".".join(["10", *(str(uuid.uuid4().int % 250) for _ in range(3))])
+    for decoy in (key(api_key="0123456789abcdef"), key(api_key="over-event/ann")):
+        statuses = [
+            http.post(
+                CHAT,
+                headers={**decoy, "api-key": f"guess-{number}/x", "x-forwarded-for": address},
+                json=ask("hi"),
+            ).status_code
+            for number in range(22)
+        ]
+        assert statuses[-1] == 429
