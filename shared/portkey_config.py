@@ -31,6 +31,7 @@ _MOST_TARGETS = 50
 # Those of Portkey: seven days, and ninety.
 _MAX_AGE_S, _LONGEST_MAX_AGE_S = 604_800, 7_776_000
 _KEPT = 64
+_LEAST_WEIGHT, _MOST_WEIGHT = 0.001, 1_000_000
 # Whether an answer is a stream is between us and the caller; whose conversation it goes on with is checked
 # in the body.
 _FIXED = ("stream", "stream_options", "previous_response_id")
@@ -54,6 +55,12 @@ def _movable(params: dict[str, Any]) -> dict[str, Any]:
     if fixed := next((name for name in _FIXED if name in params), None):
         raise ValueError(f"'{fixed}' is the request's own to set; leave it out")
     return params
+
+
+def _share(weight: float) -> float:
+    if weight and not _LEAST_WEIGHT <= weight <= _MOST_WEIGHT:
+        raise ValueError(f"write 0, or a number from {_LEAST_WEIGHT} to {_MOST_WEIGHT}")
+    return weight
 
 
 _Status = Annotated[int, Field(ge=100, le=599)]
@@ -119,7 +126,7 @@ class _Node(_Part):
 
 
 class _Target(_Node):
-    weight: Annotated[float, Field(ge=0, le=1_000_000)] = 1
+    weight: Annotated[float, AfterValidator(_share)] = 1
 
 
 class _Document(_Node):

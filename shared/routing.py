@@ -31,10 +31,10 @@ def _spread(
     group: Group, weights: tuple[float, ...], attendee: str, load: Callable[[Deployment], int]
 ) -> tuple[Plan, ...]:
     loads = [sum(load(leg.deployment) for leg in member.legs) for member in group.members]
-    calls = (sum(loads) + 1) / sum(weights)
+    calls, total = sum(loads) + 1, sum(weights)
     ranked = sorted(
         _ranked(group.names, weights, attendee),
-        key=lambda at: loads[at] >= ceil(_SLACK * calls * weights[at]),
+        key=lambda at: loads[at] >= ceil(_SLACK * calls * (weights[at] / total)),
     )
     return tuple(group.members[at] for at in ranked)
 

@@ -261,6 +261,12 @@ def test_a_cache_is_kept_for_as_long_as_the_config_says(cache: object, seconds: 
         ({"strategy": {"mode": "single"}, "targets": []}, "targets"),
         ({"strategy": {"mode": "single"}, "targets": [{"cache": "simple"}]}, "targets.0.cache"),
         ({"strategy": {"mode": "loadbalance"}, "targets": [{"weight": 0}]}, "weight 0"),
+        (
+            {"strategy": {"mode": "loadbalance"}, "targets": [{"weight": 1e-320}]},
+            "0.001 to 1000000",
+        ),
+        ({"strategy": {"mode": "loadbalance"}, "targets": [{"weight": 1e7}]}, "targets.0.weight"),
+        ({"strategy": {"mode": "loadbalance"}, "targets": [{"weight": -1}]}, "targets.0.weight"),
         ({"weight": 1}, "'weight'"),
         ({"override_params": {"stream_options": {}}}, "'stream_options'"),
         ({"override_params": {"previous_response_id": "r"}}, "'previous_response_id'"),
