@@ -11,6 +11,9 @@ Members = dict[str, Any]
 _NO_MODEL = (None, "", "portkey-default")
 # Members that we act on, and which are true or false.
 _SWITCHES = ("stream", "store", "background")
+# What is read can be written again: neither the decoder nor an encoder gets to the end of the stack.
+_DEEPEST = 200
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 class _Ambiguous(Members):
@@ -29,11 +32,13 @@ def parse_body(body: bytes) -> Members:
     """The members of a JSON body, whatever its content type says. Raises BadRequest.
 
     A member that stands there twice is refused: if we read one and the upstream the other, a caller
-    could pass the event's cap.
+    could pass the event's cap. So is what is nested more than 200 deep.
     """
     try:
         members = _DECODER.decode(body.decode(json.detect_encoding(body)))
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError as error:
         where = f" ({error})" if isinstance(error, json.JSONDecodeError) else ""
         raise BadRequest(
             f"The request body is not valid JSON{where}.", code="invalid_json"
@@ -42,7 +47,33 @@ def parse_body(body: bytes) -> Members:
         raise BadRequest("The request body must be a JSON object.")
     if isinstance(members, _Ambiguous):
         raise BadRequest("The request body names a member twice.", code="invalid_json")
+    _check_depth(members, body)
     return members
+
+
+def _check_depth(members: Members, body: bytes) -> None:
+    """Raises BadRequest if they are nested too deeply.
+
+    Where there are many objects or arrays, such as lists of tokens, it is cheaper to count brackets: if
+    all that is not seen yet is too little to be too deep, nobody has to look at it.
+    """
+    level: list[Any] = [members]
+    seen = brackets = 0
+    for depth in range(1, _DEEPEST + 1):
+        seen += len(level)
+        if len(level) > _DEEPEST:
+            brackets = brackets or body.count(b"{") + body.count(b"[")
+            if depth + brackets - seen <= _DEEPEST:
+                return
+        level = [
+            part
+            for item in level
+            for part in (item.values() if isinstance(item, dict) else item)
+            if type(part) not in _SCALARS
+        ]
+        if not level:
+            return
+    raise _too_deep()
 
 
 def names_one_twice(value: object) -> bool:
@@ -171,6 +202,14 @@ def _count(members: Mapping[str, Any], field: str) -> int | None:
     if type(value) is not int:
         raise _wrong_type(field, "an integer")
     return value
+
+
+def _too_deep() -> BadRequest:
+    return BadRequest(
+        f"The request body is nested too deeply: write at most {_DEEPEST} objects and arrays in each "
+        "other.",
+        code="invalid_json",
+    )
 
 
 def _wrong_type(field: str, right: str) -> BadRequest:

@@ -1,5 +1,6 @@
 """What a body may hold, and the cap on output."""
 
+import json
 from typing import Any
 
 import pytest
@@ -106,6 +107,32 @@ def test_asking_for_more_than_the_cap_is_refused(members: dict[str, Any], param:
 )
 def test_what_a_call_within_the_cap_asks_for(members: dict[str, Any], asked: Output) -> None:
     assert output(CHAT_COMPLETIONS, members, 100) == asked
+
+
+def nested(depth: int, opening: str, closing: str) -> bytes:
+    """A body nested so deep: the object itself, and what lies in it."""
+    inner = depth - 1
+    return f'{{"a":{opening * inner}1{closing * inner}}}'.encode()
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"b":', "}")])
+@pytest.mark.parametrize("beside", [b"", b',"list":[' + b"[1]," * 999 + b"[1]]"])
+def test_a_body_nested_200_deep_can_be_written_again_and_a_deeper_one_is_refused(
+    opening: str, closing: str, beside: bytes
+) -> None:
+    body = nested(200, opening, closing)[:-1] + beside + b"}"
+    members = parse_body(body)
+    assert parse_body(with_members(body, members, {"a": members["a"]})) == members
+    for depth in (201, 400, 900, 5000):
+        with pytest.raises(BadRequest) as error:
+            parse_body(nested(depth, opening, closing)[:-1] + beside + b"}")
+        assert error.value.code == "invalid_json" and "200" in error.value.message
+
+
+def test_brackets_in_a_text_are_no_nesting() -> None:
+    text = "[" * 10_000
+    lists = [[1, 2]] * 1000
+    assert parse_body(json.dumps({"a": text, "b": lists}).encode()) == {"a": text, "b": lists}
 
 
 def test_embeddings_have_no_output_to_cap() -> None:
