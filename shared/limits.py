@@ -150,6 +150,19 @@ def output(operation: Operation, members: Members, cap: int | None) -> Output:
     return Output(answers, max(asked.values(), default=None), is_open=not asked)
 
 
+def merged(operation: Operation, members: Members, params: Mapping[str, Any]) -> Members:
+    """The members with these in place of them; one that bounds the output replaces all that do.
+
+    They are the same object if there are none to replace.
+    """
+    if not params:
+        return members
+    fields = operation.output_fields
+    bounds = () if params.keys().isdisjoint(fields) else fields
+    kept = {name: value for name, value in members.items() if name not in bounds}
+    return {**kept, **params}
+
+
 def with_members(body: bytes, members: Members, added: Members) -> bytes:
     """The body with these members set; all else stays as it came, to the byte where that can be.
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from shared.errors import BadRequest
 from shared.form import Form, FormBody
-from shared.limits import Members, dumped, with_members
+from shared.limits import Members, dumped, merged, with_members
 from shared.operations import Operation
 from shared.parameters import Change, adapt
 from shared.plan import Deployment
@@ -52,27 +52,27 @@ class Outgoing:
                 self._body.with_model(deployment.name) if names_model else self._body.as_it_came()
             )
             return Sent(form, self._members, [], False)
+        asked = merged(self._operation, self._members, params)
         added: Members = {**params}
-        if self._each is not None and self._is_open(params):
+        if self._each is not None and self._is_open(asked):
             added[self._operation.output_fields[0]] = self._each
         names_deployment = deployment.resource.kind == "openai" or self._operation.on_v1
-        if names_deployment and {**self._members, **params}.get("model") != deployment.name:
+        if names_deployment and asked.get("model") != deployment.name:
             added["model"] = deployment.name
         asks_usage = self._must_ask_for_usage(deployment)
         if asks_usage:
             options = self._members.get("stream_options") or {}
             added["stream_options"] = {**options, "include_usage": True}
-        members = {**self._members, **added} if added else self._members
+        members = {**asked, **added} if added else self._members
         adapted, dropped = adapt(members, change)
-        if adapted is not members:
+        if adapted is not members or self._members.keys() - asked.keys():
             return Sent(dumped(adapted), adapted, dropped, asks_usage)
         body = with_members(self._body, self._members, added) if added else self._body
         return Sent(body, members, dropped, asks_usage)
 
-    def _is_open(self, params: Mapping[str, Any]) -> bool:
-        """Whether neither the caller nor these members say how long an answer may be."""
-        fields = self._operation.output_fields
-        return all(params.get(field, self._members.get(field)) is None for field in fields)
+    def _is_open(self, members: Members) -> bool:
+        """Whether these members leave open how long an answer may be."""
+        return all(members.get(field) is None for field in self._operation.output_fields)
 
     def _must_ask_for_usage(self, deployment: Deployment) -> bool:
         """Whether this is a stream whose usage the upstream could tell, and the caller has not asked."""

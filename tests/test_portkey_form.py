@@ -261,6 +261,35 @@ def test_override_params_replace_the_callers_and_decide_on_the_model(
     assert gateway.line(answer)["model"] == other
 
 
+@both_ways
+@pytest.mark.parametrize(
+    ("asked", "params", "bounds"),
+    [
+        ("max_completion_tokens", {"max_tokens": 50}, {"max_tokens": 50}),
+        ("max_tokens", {"max_completion_tokens": 50}, {"max_completion_tokens": 50}),
+        ("max_tokens", {"max_tokens": 50}, {"max_tokens": 50}),
+        ("max_tokens", {"temperature": 0}, {"max_tokens": 500}),
+    ],
+    ids=str,
+)
+def test_a_bound_on_the_output_takes_the_place_of_the_callers(
+    house: House,
+    gateway: Gateway,
+    asked: str,
+    params: dict[str, Any],
+    bounds: dict[str, int],
+    stream: bool,
+) -> None:
+    model = house.model("crowd")
+    headers = {"config": {**EAST, "override_params": params}}
+    answer = chat(gateway, model, headers, stream=stream, **{asked: 500})
+    assert answer.status == 200, answer
+    (call,) = house.second.calls(deployment("east", model))
+    sent = json.loads(call["body"])
+    names = ("max_tokens", "max_completion_tokens")
+    assert {name: sent[name] for name in names if name in sent} == bounds
+
+
 def test_each_target_has_its_own_params(house: House, gateway: Gateway) -> None:
     model = house.model("crowd")
     house.second.has(deployment("east", model), "sim-500")
