@@ -1,5 +1,6 @@
 """Builds the gateway once per process, at the first request, in the loop that then runs."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -111,9 +112,7 @@ class App:
 
     async def close(self) -> None:
         """Give back and store what is held, and close what is open; the host calls this at shutdown."""
-        await self._cache.close()
-        await self._ledger.close()
-        await self._quotas.close()
+        await asyncio.gather(self._quotas.close(), self._ledger.close(), self._cache.close())
         await self._tables.close()
         await self._session.close()
 
