@@ -6,18 +6,21 @@ from collections import Counter as Tally
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import TypeVar
 from uuid import uuid4
 
 from shared.errors import GatewayError
+from shared.models import CALLERS_OWN
 from shared.tables import TRANSACTION_ROWS
 from shared.usage_table import Counts, Key, Record, UsageTable
 
+T = TypeVar("T")
 _AGAIN_AFTER_S = 1.0
 _CLOSE_WITHIN_S = 5.0
 _HOUR_S = 3600
-# Tags are the callers' own words, and each makes rows.
-MOST_TAGS = 200
-OTHER_TAGS = "(other)"
+# Of words that callers make up, since each makes rows.
+MOST_NAMES = 200
+OTHER = "(other)"
 _logger = logging.getLogger("gateway")
 
 
@@ -37,6 +40,7 @@ class Ledger:
         self._totals: dict[Key, Tally[str]] = {}
         self._unstored: set[Key] = set()
         self._tags: dict[str, set[str]] = {}
+        self._owned: set[tuple[str, str]] = set()
         self._next_batch: asyncio.Future[None] | None = None
         self._is_wanted = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -47,8 +51,14 @@ class Ledger:
     def add(
         self, code: str, attendee: str, model: str, operation: str, tag: str, counts: Counts
     ) -> None:
-        """Count a call. Tags beyond the first 200 of an event count under "(other)"."""
-        tag = self._bounded(code, tag) if tag else ""
+        """Count a call. Tags beyond the first 200 of an event count under "(other)".
+
+        So do, of callers' own resources, what is beyond the first 200 pairs of attendee and model.
+        """
+        if tag and not _has_place(tag, self._tags.setdefault(code, set())):
+            tag = OTHER
+        if code == CALLERS_OWN and not _has_place((attendee, model), self._owned):
+            attendee = model = OTHER
         key = Key(code, self._current_hour(), attendee, model, operation, tag)
         totals = self._totals.setdefault(key, Tally())
         for name, count in counts.items():
@@ -71,12 +81,6 @@ class Ledger:
         if self._writer:
             await asyncio.wait([self._writer], timeout=_CLOSE_WITHIN_S)
             self._writer.cancel()
-
-    def _bounded(self, code: str, tag: str) -> str:
-        known = self._tags.setdefault(code, set())
-        if len(known) < MOST_TAGS:
-            known.add(tag)
-        return tag if tag in known else OTHER_TAGS
 
     def _current_hour(self) -> datetime:
         """The hour to count in. It never goes back: the totals of past hours are no longer here."""
@@ -132,3 +136,10 @@ class Ledger:
         for key in past:
             if key not in self._unstored:
                 del self._totals[key]
+
+
+def _has_place(item: T, known: set[T]) -> bool:
+    """Whether it is one of the first ones."""
+    if len(known) < MOST_NAMES:
+        known.add(item)
+    return item in known

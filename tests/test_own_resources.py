@@ -4,17 +4,23 @@ import os
 import re
 import subprocess
 import sys
+import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
+from shared.ledger import Ledger
 from shared.models import CALLERS_OWN
+from shared.tables import Tables
+from shared.usage_table import UsageTable
 from tests import processes, tls
 from tests.conftest import gateway_settings
 from tests.hostile import HOSTILE
 from tests.processes import Server
+from tests.test_events import on
 
 OWN_KEY = "0123456789abcdef0123456789abcdef"
 MAP = "gpt-4|my-gpt-4o,gpt-3.5-turbo|gpt-35-turbo"
@@ -116,7 +122,7 @@ def test_an_events_key_goes_on_to_mean_the_event(own: Server) -> None:
     assert form.headers["x-gateway-deployment"] == "default/gpt-4"
 
 
-def test_its_usage_is_counted_by_the_resources_name(own: Server, storage: str) -> None:
+def test_its_usage_is_counted_under_a_code_of_its_own(own: Server, storage: str) -> None:
     assert post(own, f"counted-1:gpt-4:{OWN_KEY}").status_code == 200
     done = subprocess.run(
         [sys.executable, "manage.py", "usage", CALLERS_OWN, "--by", "model", "--json"],
@@ -148,6 +154,38 @@ def test_guessing_codes_beside_an_own_key_is_slowed_down(own: Server) -> None:
         for number in range(22)
     ]
     assert statuses[0] == 200 and statuses[-1] == 429
+
+
+def test_after_200_names_of_resources_and_models_the_others_count_together(storage: str) -> None:
+    """Anyone may make them up, and each would make a row for each hour."""
+    flood = uuid.uuid4().hex[:8]
+
+    async def requests(tables: Tables) -> Counter[str]:
+        """By model; on a storage that other tests use too."""
+        found: Counter[str] = Counter()
+        async for key, counts in UsageTable(tables).records(CALLERS_OWN):
+            if flood in key.model or key.model == "(other)":
+                found[key.model] += counts["Requests"]
+        return found
+
+    async def count(tables: Tables) -> Counter[str]:
+        before = await requests(tables)
+        ledger = Ledger(UsageTable(tables), time.time, 0)
+        names = [f"{flood}-{number}" for number in range(150)]
+        for name in [*names, *names]:
+            ledger.add(CALLERS_OWN, "hai", name, "chat_completions", "", {"Requests": 1})
+        for name in names:
+            ledger.add(CALLERS_OWN, name, name, "chat_completions", "", {"Requests": 1})
+        ledger.add(f"event-{flood}", "ann", flood, "chat_completions", "", {"Requests": 1})
+        await ledger.close()
+        assert [key.model async for key, _ in UsageTable(tables).records(f"event-{flood}")] == [
+            flood
+        ]
+        return await requests(tables) - before
+
+    found = on(storage, count)
+    assert found.pop("(other)") == 100
+    assert found == {f"{flood}-{number}": 3 if number < 50 else 2 for number in range(150)}
 
 
 HOSTILE_IDS = [
