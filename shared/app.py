@@ -70,7 +70,8 @@ class App:
         )
         telemetry.observe(self._posts.states)
         failover = Failover(settings, upstream, self._posts)
-        self._cache = Cache(CacheTable(self._tables), time.time)
+        self._cache_table = CacheTable(self._tables)
+        self._cache = Cache(self._cache_table, time.time)
         self._responses = Responses(self._tables)
         self.stored = Stored(
             self._responses, self._resources, upstream, settings.first_byte_timeout_s
@@ -85,9 +86,7 @@ class App:
 
     async def sweep_cache(self) -> int:
         """Remove the answers that have expired from the cache; returns how many rows they had."""
-        from shared.cache_table import CacheTable
-
-        return await CacheTable(self._tables).sweep(utc_now())
+        return await self._cache_table.sweep(utc_now())
 
     async def forget_responses(self) -> int:
         """Remove the rows of the responses that upstreams no longer keep; returns how many."""

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from shared.cache_table import CacheTable, Key, Stored
 
-# A larger answer is not kept.
+# A larger answer is not to be kept.
 MOST_BYTES = 4 * 2**20
 MEMORY_BYTES = 32 * 2**20
 # What another instance has written anew is seen after this time.
@@ -55,9 +55,7 @@ class Cache:
         return found.document if found and _is_good(found, now, max_age_s) else None
 
     def put(self, key: Key, document: bytes, max_age_s: float) -> None:
-        """Keep an answer, in memory from now on, and in the table as soon as may be."""
-        if len(document) > MOST_BYTES:
-            return
+        """Keep an answer of at most MOST_BYTES, in memory from now on, in the table as soon as may be."""
         now = self._now()
         stored = Stored(document, now, now + max_age_s, uuid4().hex)
         self._memory.put(key, _Held(stored, now))

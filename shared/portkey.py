@@ -28,14 +28,13 @@ _LONGEST_TRACE_ID = 256
 _LONGEST_TEXT, _MOST_TEXTS = 128, 20
 _AZURE_DEPLOYMENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _AZURE_VERSION = re.compile(r"[A-Za-z0-9._-]{1,40}")
-_MODEL = re.compile(r"[^\s|,;:]{1,128}")
 # Those that would send the call elsewhere, under another account, with other headers or through checks
 # that there are none of here.
 _REFUSED = re.compile(
     r"custom-host|forward-headers|default-(?:in|out)put-guardrails|huggingface-base-url"
     r"|workers-ai-account-id|fireworks-account-id|snowflake-account|openai-(?:organization|project)"
     r"|mistral-fim-completion|provider-(?:model|file-name|batch-endpoint)"
-    r"|(?:vertex|aws|amzn?|azure|oracle|stability)-.*"
+    r"|(?!azure-model-name$)(?:vertex|aws|amzn?|azure|oracle|stability)-.*"
 )
 
 
@@ -56,7 +55,6 @@ class Headers(NamedTuple):
     azure_resource: str = ""
     azure_deployment: str = ""
     azure_version: str = ""
-    azure_model: str = ""
 
     @property
     def resource(self) -> str:
@@ -195,5 +193,4 @@ _READERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
         "azure_version",
         _like(_AZURE_VERSION, "an API version, such as 2024-10-21"),
     ),
-    "azure-model-name": ("azure_model", _like(_MODEL, "the name of a model")),
 }

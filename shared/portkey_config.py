@@ -152,10 +152,6 @@ class Config:
 
     document: _Document
 
-    @property
-    def wishes(self) -> Wish | Wishes:
-        return self.wishes_for()
-
     def wishes_for(self, resource: str = "", timeout_s: float | None = None) -> Wish | Wishes:
         """What it asks for, where `resource` is the one of targets that name none.
 

@@ -109,15 +109,6 @@ def test_text_is_packed(storage: str) -> None:
     run(storage, 2, work)
 
 
-def test_what_is_too_large_is_not_kept(storage: str) -> None:
-    async def work(instance: Instance) -> None:
-        key = some_key()
-        instance.cache.put(key, bytes(MOST_BYTES + 1), HOUR_S)
-        assert await instance.cache.get(key, HOUR_S) is None
-
-    run(storage, 1, work)
-
-
 def test_an_answer_is_there_at_once_and_for_other_instances(storage: str) -> None:
     async def work(writer: Instance, reader: Instance) -> None:
         key = some_key()

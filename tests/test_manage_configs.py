@@ -49,7 +49,7 @@ def test_add_saves_what_gateways_read(run: Run, storage: str, name: str) -> None
 
     async def read(tables: Tables) -> object:
         found = await Configs(tables).get(name)
-        return found and found.wishes
+        return found and found.wishes_for()
 
     wish = on(storage, read)
     assert isinstance(wish, Wish)

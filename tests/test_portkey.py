@@ -36,7 +36,7 @@ def leaves(wish: Wish | Wishes) -> list[Wish]:
 
 
 def wishes(config: dict[str, Any]) -> Wish | Wishes:
-    return parse_config(json.dumps(config)).wishes
+    return parse_config(json.dumps(config)).wishes_for()
 
 
 def refusal(**headers: str) -> str:
@@ -61,7 +61,6 @@ def test_every_header_is_read() -> None:
         azure_resource_name="My-Resource",
         azure_deployment_id="gpt-4o_1.2",
         azure_api_version="2024-10-21",
-        azure_model_name="gpt-4o",
     )
     assert found == Headers(
         virtual_key="sweden",
@@ -74,7 +73,6 @@ def test_every_header_is_read() -> None:
         azure_resource="My-Resource",
         azure_deployment="gpt-4o_1.2",
         azure_version="2024-10-21",
-        azure_model="gpt-4o",
     )
     assert found.resource == "sweden" and not found.is_config_inline
 
@@ -92,6 +90,7 @@ def test_what_portkey_clients_send_of_themselves_is_passed_over() -> None:
         calculate_audio_duration="true",
         debug="true",
         cache_namespace="mine",
+        azure_model_name="gpt-4o",
     )
     assert found == Headers()
     assert portkey.wishes_of(found, None) is not None
@@ -225,7 +224,7 @@ def test_the_headers_say_what_the_config_leaves_open() -> None:
     found = portkey.wishes_of(read(virtual_key="one", request_timeout="2000"), config)
     assert [leaf.resource for leaf in leaves(found)] == ["one", "two"]
     assert [leaf.policy.timeout_s for leaf in leaves(found)] == [2, 2]
-    plain = config.wishes
+    plain = config.wishes_for()
     assert [leaf.policy.timeout_s for leaf in leaves(plain)] == [0.01, None]
 
 
@@ -293,13 +292,13 @@ def test_headers_and_a_config_are_read_once() -> None:
     assert read(trace_id="once") is read(trace_id="once")
     text = '{"virtual_key": "one"}'
     assert parse_config(text) is parse_config(" ".join([text]).strip())
-    assert parse_config(text).wishes is parse_config(text).wishes
+    assert parse_config(text).wishes_for() is parse_config(text).wishes_for()
 
 
 def test_the_config_that_the_documentation_shows_is_taken() -> None:
     page = (ROOT / "docs" / "portkey.md").read_text("utf-8")
     config = parse_config(page.partition("```json\n")[2].partition("```")[0])
-    assert [leaf.resource for leaf in leaves(config.wishes)] == ["sweden", "france"]
+    assert [leaf.resource for leaf in leaves(config.wishes_for())] == ["sweden", "france"]
     assert config.cache_max_age_s == 3600
 
 

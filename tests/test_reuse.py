@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from shared import reuse
 from shared.app import App
-from shared.cache import Cache
+from shared.cache import MOST_BYTES, Cache
 from shared.cache_table import CacheTable, Key, Stored
 from shared.call_log import CallLog
 from shared.catalogue import Served
@@ -203,6 +203,26 @@ def test_a_hit_is_served_where_more_tokens_are_spent_than_there_are(
     lowered = event.model_copy(update={"token_budget": 1, "daily_tokens": 1})
     assert statuses(storage, simulator, event, (ask(text),)) == ["MISS"]
     assert statuses(storage, simulator, lowered, (ask(text),)) == ["HIT"]
+
+
+def test_what_is_too_large_is_not_kept(storage: str, text: str) -> None:
+    members = ask(text)
+    call = call_of(some_event(cache_max_age=3600), members)
+    deployment = Deployment(Resource(name="default", endpoint=AZURE, model_map="m"), "m")
+    head, tail = b'{"choices":[{"message":{"content":"', b'"},"finish_reason":"stop"}]}'
+
+    async def run() -> None:
+        async with fleet.tables(storage) as tables:
+            cache = Cache(CacheTable(tables), time.time)
+            found = reuse.of(cache, call, members, Served("m", Leg(deployment, "m")))
+            assert found
+            for size, is_kept in ((MOST_BYTES + 1, False), (MOST_BYTES, True)):
+                document = head + b"a" * (size - len(head) - len(tail)) + tail
+                found.keep(document, is_bounded=False)
+                assert (await found.find() == document) is is_kept
+            await cache.close()
+
+    asyncio.run(run())
 
 
 def test_operations_do_not_share(text: str) -> None:
