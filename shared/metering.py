@@ -22,7 +22,7 @@ DEFAULT_OUTPUT_TOKENS = 4096
 # With less than this left for an answer, a call is refused.
 LEAST_OUTPUT_TOKENS = 16
 # While the store is slow or down, the end of an answer is not held up for longer.
-_STORED_WITHIN_S = 2.0
+STORED_WITHIN_S = 2.0
 _LIMIT, _REMAINING = re.compile(rb"0*[1-9]\d{0,18}"), re.compile(rb"\d{1,19}")
 CALLER_LEFT = "CallerLeftErrors"
 UPSTREAM_ERRORS = "UpstreamErrors"
@@ -142,7 +142,7 @@ class Meter:
         """Charge what was used, `error` being the column of what went wrong; done when that is stored."""
         pending = self.charge(usage, error)
         if pending:
-            await asyncio.wait(pending, timeout=_STORED_WITHIN_S)
+            await asyncio.wait(pending, timeout=STORED_WITHIN_S)
 
     def charge(self, usage: Usage, error: str = "") -> "list[asyncio.Future[None]]":
         """Charge what was used. Returns what may be awaited: its being stored."""

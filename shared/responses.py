@@ -3,23 +3,22 @@
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from shared.tables import RowNotFound, Tables, decode_key, plain
+from shared.tables import RowNotFound, Tables, decode_key, encode_key, plain
 
 TABLE = "responses"
-# Table Storage takes keys of 1,024 characters, and each one may become three.
-_LONGEST_ID = 256
+# Table Storage takes keys of 1 KiB, in UTF-16.
+_LONGEST_KEY = 512
 
 
 class StoredResponse(NamedTuple):
     """A response that an upstream keeps. `tokens` is what its conversation has cost with it.
 
-    `attendee` is a pseudonym; `resource` keeps it, and its `deployment` has made it for `model`.
+    `attendee` is a pseudonym; `resource` keeps it, and was asked for `model`.
     """
 
     id: str
     attendee: str
     resource: str
-    deployment: str
     model: str
     tokens: int
 
@@ -32,22 +31,21 @@ class Responses:
 
     async def get(self, code: str, response: str) -> StoredResponse | None:
         """What is known of a response in the event with this code."""
-        if len(response) > _LONGEST_ID:
+        if not _is_key(response):
             return None
         try:
             row = plain(await self._tables.get(TABLE, code, response))
         except RowNotFound:
             return None
-        columns = ("Attendee", "Resource", "Deployment", "Model", "Tokens")
+        columns = ("Attendee", "Resource", "Model", "Tokens")
         return StoredResponse(response, *(row[name] for name in columns))
 
     async def keep(self, code: str, stored: StoredResponse, now: datetime) -> None:
-        if len(stored.id) > _LONGEST_ID:
+        if not _is_key(stored.id):
             return
         row = {
             "Attendee": stored.attendee,
             "Resource": stored.resource,
-            "Deployment": stored.deployment,
             "Model": stored.model,
             "Tokens": stored.tokens,
             "CreatedUTC": now,
@@ -69,3 +67,11 @@ class Responses:
             await self.remove(decode_key(row["PartitionKey"]), decode_key(row["RowKey"]))
             removed += 1
         return removed
+
+
+def _is_key(response: str) -> bool:
+    """Whether an id can be that of a row: it is a text, and not too long for one."""
+    try:
+        return len(encode_key(response)) <= _LONGEST_KEY
+    except UnicodeEncodeError:  # half of a letter
+        return False

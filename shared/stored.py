@@ -14,6 +14,7 @@ from shared.errors import BadRequest, ConfigurationError, EventStoreUnavailable,
 from shared.exchange import Answer, Call
 from shared.headers import to_caller, to_upstream
 from shared.limits import Members
+from shared.metering import STORED_WITHIN_S
 from shared.models import Caller
 from shared.plan import Deployment, Leg, Plan, in_order
 from shared.resource_cache import ResourceCache
@@ -23,8 +24,6 @@ from shared.usage import Usage
 
 _PREVIOUS = "previous_response_id"
 _QUERY = ("include", "include[]", "limit", "order", "after", "before")
-# While the store is slow or down, the end of an answer is not held up for longer.
-_STORED_WITHIN_S = 2.0
 _logger = logging.getLogger("gateway")
 
 
@@ -73,17 +72,10 @@ class Stored:
         is_kept = leg.params.get("store", members.get("store")) is not False
         if leg.deployment.callers_key or not is_kept or not isinstance(response, str):
             return
-        caller, deployment = call.caller, leg.deployment
-        stored = StoredResponse(
-            response,
-            caller.pseudonym,
-            deployment.resource.name,
-            deployment.name,
-            leg.model,
-            usage.total,
-        )
+        caller, resource = call.caller, leg.deployment.resource
+        stored = StoredResponse(response, caller.pseudonym, resource.name, leg.model, usage.total)
         try:
-            async with asyncio.timeout(_STORED_WITHIN_S):
+            async with asyncio.timeout(STORED_WITHIN_S):
                 await self._responses.keep(caller.event.code, stored, utc_now())
         except (EventStoreUnavailable, ConfigurationError, TimeoutError):
             _logger.warning("request %s: its response is not kept", call.log.request_id)
