@@ -13,11 +13,14 @@ from shared.tokens import Upload
 
 _IN_MEMORY_BYTES = 2**20
 _PIECE_BYTES = 2**16
-# All fields together that are no files; these are read into memory.
+# All fields that are no files, with the headers of all parts; these are read into memory.
 _FIELDS_BYTES = 2**20
+_MOST_PARTS = 256
 # https://www.rfc-editor.org/rfc/rfc2046#section-5.1.1
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
-_NAME = re.compile(rb"[;\s]name\s*=")
+# A parameter may have any case, and be written in the way of RFC 2231: `name*`, `name*0`.
+_NAME = re.compile(rb"[;\s]name\s*(\*[^=;]*)?=", re.IGNORECASE)
+_FILENAME = re.compile(rb"[;\s]filename\s*(\*[^=;]*)?=", re.IGNORECASE)
 _QUOTED = re.compile(rb'"[^"]*"')
 _PLAIN = (b"", b"7bit", b"8bit", b"binary")
 _SWITCHES = {"true": True, "false": False}
@@ -136,6 +139,7 @@ class FormReader:
         self._members: dict[str, Any] = {}
         self._model_at: Span | None = None
         self._fields_size = 0
+        self._parts = 0
 
     def feed(self, chunk: bytes) -> None:
         if (
@@ -160,15 +164,20 @@ class FormReader:
         self._file.close()
 
     def _begin_part(self) -> None:
+        self._parts += 1
+        if self._parts > _MOST_PARTS:
+            raise _invalid(f"The form has more than {_MOST_PARTS} parts")
         self._headers: dict[bytes, bytes] = {}
         self._header_name = self._header_value = b""
         self._value = b""
         self._data_size = 0
 
     def _add_header_name(self, data: bytes, start: int, end: int) -> None:
+        self._count(end - start)
         self._header_name += data[start:end].lower()
 
     def _add_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._count(end - start)
         self._header_value += data[start:end]
         self._data_at = self._offset + end + len(b"\r\n\r\n")
 
@@ -184,10 +193,10 @@ class FormReader:
         name = options.get(b"name", b"")
         # Quotation marks that are escaped are not so for every reader.
         outside = header if b"\\" in header else _QUOTED.sub(b'""', header)
-        if kind != b"form-data" or len(_NAME.findall(outside)) != 1 or b"\\" in name:
+        if kind != b"form-data" or _NAME.findall(outside) != [b""] or b"\\" in name:
             raise _invalid("A part of the form has no plain name")
         self._name = _text(name, "")
-        self._is_file = b"filename" in options
+        self._is_file = _FILENAME.search(outside) is not None
         if self._acts_on(self._name):
             is_plain = self._headers.get(_ENCODING, b"").strip().lower() in _PLAIN
             if self._is_file or not is_plain:
@@ -198,10 +207,13 @@ class FormReader:
     def _add_data(self, data: bytes, start: int, end: int) -> None:
         self._data_size += end - start
         if not self._is_file:
-            self._fields_size += end - start
-            if self._fields_size > _FIELDS_BYTES:
-                raise _invalid(f"The form's fields are larger than {_FIELDS_BYTES:,} bytes")
+            self._count(end - start)
             self._value += data[start:end]
+
+    def _count(self, size: int) -> None:
+        self._fields_size += size
+        if self._fields_size > _FIELDS_BYTES:
+            raise _invalid(f"The form's fields and headers are larger than {_FIELDS_BYTES:,} bytes")
 
     def _end_part(self) -> None:
         if self._is_file:

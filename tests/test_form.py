@@ -24,6 +24,16 @@ FILE = part("file", SOUND, "a.mp3", "Content-Type: audio/mpeg", "Content-Transfe
 WHOLE = part("language", "naïve".encode()) + FILE + part("model", b"whisper-1") + END
 
 
+TWO_NAMES = (
+    b'Name="n"; name="x"',
+    b'name="x"; NAME=n',
+    b"name=\"x\"; name*=utf-8''n",
+    b"name*=utf-8''n",
+    b'name*0="n"; name="x"',
+    b'name="x"; name*0*=n; name*1*=o',
+)
+
+
 def read(*chunks: bytes, content_type: str = TYPE) -> Form:
     reader = FormReader(content_type, numbers=("n",), switches=("stream",))
     try:
@@ -158,6 +168,9 @@ def test_another_content_type_is_refused(content_type: str) -> None:
         (part("x", b"a").replace(b"form-data", b"attachment") + END, None),
         (part("x", b"a").replace(b'; name="x"', b"") + END, None),
         (part("x", bytes(2**20)) + part("y", b"a") + END, None),
+        *((part("x", b"a").replace(b'name="x"', names) + END, None) for names in TWO_NAMES),
+        (part("model", b"a").replace(b'model"', b"model\"; filename*=utf-8''x") + END, "model"),
+        (part("model", b"a").replace(b'model"', b'model"; FileName="x"') + END, "model"),
     ],
 )
 def test_what_could_be_read_in_two_ways_is_refused(body: bytes, param: str | None) -> None:
@@ -165,6 +178,28 @@ def test_what_could_be_read_in_two_ways_is_refused(body: bytes, param: str | Non
         read(body)
     assert error.value.param == param
     assert error.value.code in ("invalid_form", "invalid_request")
+
+
+def test_a_name_may_be_written_in_any_case() -> None:
+    form = read(part("x", b"a").replace(b"name=", b"Name=") + END)
+    assert form.members == {"x": "a"}
+    form.close()
+
+
+def test_a_form_has_so_many_parts_at_most() -> None:
+    form = read(part("x", b"") * 256 + END)
+    assert len(form.members["x"]) == 256
+    form.close()
+    with pytest.raises(BadRequest, match="256 parts"):
+        read(part("x", b"") * 257 + END)
+
+
+def test_headers_count_like_fields() -> None:
+    long = part("file", b"a", "a", *(f"X-{number}: {'y' * 3000}" for number in range(2)))
+    form = read(long * 160 + END)
+    form.close()
+    with pytest.raises(BadRequest, match="1,048,576 bytes"):
+        read(long * 180 + END)
 
 
 def test_headers_of_any_length_are_refused() -> None:
