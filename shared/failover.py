@@ -223,7 +223,8 @@ class _Search:
         log.attempts += 1
         is_handed_on = False
         try:
-            sent = self._outgoing.to(post.deployment, post.learned.change, way.leg.params)
+            learned = post.learned(self._call.operation)
+            sent = self._outgoing.to(post.deployment, learned.change, way.leg.params)
             opened = await self._open(way, attempt, sent)
             outcome = opened.status
             if self._is_final(way, attempt, opened, sent):
@@ -353,7 +354,8 @@ class _Search:
                 self._note_problem(attempt, f"Azure OpenAI answers {status}")
         else:
             attempt.succeeded()
-            has_learned = post.learns and post.learned.learn(status, opened.body, sent.members)
+            learned = post.learned(self._call.operation)
+            has_learned = post.learns and learned.learn(status, opened.body, sent.members)
             if has_learned and self._attempts_left:
                 return False
         return status < 400 or self._is_end(way, opened, status)

@@ -48,7 +48,7 @@ _MOST_LEARNED = 50
 
 
 class Learned:
-    """What a deployment has refused so far, beginning with what is known of it."""
+    """What a deployment has refused in one operation so far, beginning with what is known of it."""
 
     def __init__(self, change: Change = UNCHANGED) -> None:
         self.change = change

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from shared.breaker import Breaker, State
 from shared.catalogue import Catalogue
 from shared.model_map import AUTO, REASONING
+from shared.operations import Operation
 from shared.parameters import REASONING as REASONING_CHANGE
 from shared.parameters import UNCHANGED, Learned
 from shared.plan import Deployment
@@ -19,7 +20,12 @@ class Post:
         self.deployment = deployment
         self.breaker = Breaker(failures)
         self.lane = Lane(deployment.resource.max_in_flight)
-        self.learned = Learned(REASONING_CHANGE if REASONING in deployment.flags else UNCHANGED)
+        self._learned: dict[str, Learned] = {}
+
+    def learned(self, operation: Operation) -> Learned:
+        """What it does not take in calls of this operation: another one may take it, or need it."""
+        known = REASONING_CHANGE if REASONING in self.deployment.flags else UNCHANGED
+        return self._learned.setdefault(operation.name, Learned(known))
 
     @property
     def learns(self) -> bool:
@@ -97,7 +103,7 @@ class Posts:
             post.breaker, post.lane = before.breaker, before.lane
             post.lane.limit = deployment.resource.max_in_flight
             if before.deployment.flags == deployment.flags:
-                post.learned = before.learned
+                post._learned = before._learned
         return post
 
 

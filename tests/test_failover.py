@@ -683,6 +683,18 @@ def test_a_refused_parameter_is_learned_once(house: House, gateway: Gateway) -> 
     assert [call["status"] for call in calls] == [400]
 
 
+def test_what_one_operation_refuses_another_still_gets(house: House, gateway: Gateway) -> None:
+    form = {"response_format": {"type": "json_object"}}
+    body = {"model": "learns", "input": SAID, **form}
+    refused_once = gateway.post("/v1/responses", body)
+    answer = gateway.chat("learns", "JSON", **form)
+
+    assert refused_once.headers["x-gateway-dropped-params"] == "response_format"
+    assert "response_format" not in answer.headers.get("x-gateway-dropped-params", "")
+    sent = json.loads(house.first.calls("gpt-5-learns")[-1]["body"])
+    assert sent["response_format"] == form["response_format"]
+
+
 def test_without_a_flag_nothing_is_changed(gateway: Gateway, house: House) -> None:
     model = house.model()
     answer = gateway.chat(model, SAID, max_tokens=5, temperature=0.2)

@@ -151,6 +151,15 @@ def unsupported_parameter(name: str, instead: str = "") -> Refusal:
     return invalid(message + hint, name, "unsupported_parameter")
 
 
+def moved_parameter(name: str, to: str) -> Refusal:
+    """What the Responses API says of a parameter of chat completions."""
+    message = (
+        f"Unsupported parameter: '{name}'. In the Responses API, this parameter has moved to"
+        f" '{to}'. Try again with the new parameter."
+    )
+    return invalid(message, name, "unsupported_parameter")
+
+
 def unsupported_value(name: str, value: object, default: object) -> Refusal:
     message = (
         f"Unsupported value: '{name}' does not support {value} with this model. Only the default"

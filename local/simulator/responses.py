@@ -8,7 +8,7 @@ from typing import Any
 
 from local.simulator import response_events
 from local.simulator.ask import Ask, read_bool, read_int, read_object, read_objects, read_tool
-from local.simulator.refusals import Json, invalid, response_not_found
+from local.simulator.refusals import Json, invalid, moved_parameter, response_not_found
 from local.simulator.reply import Reply, compose, filtered_half_way
 from local.simulator.steps import Answer, Demand
 from local.simulator.text import content_text
@@ -100,6 +100,8 @@ def _read_item(item: Json) -> Json:
 
 
 def _read_ask(deployment: str, body: Json, messages: list[Json]) -> Ask:
+    if "response_format" in body:
+        raise moved_parameter("response_format", "text.format")
     instructions = body.get("instructions")
     opening = [{"role": "system", "content": instructions}] if instructions else []
     listed = [tool for tool in read_objects(body, "tools") if tool.get("type") == "function"]
