@@ -55,6 +55,7 @@ _TIMED_OUT = 408
 _RANKS = {429: 2, 401: 0, 403: 0, 404: 0}
 _MOST_ATTEMPTS = 10
 _WAITS = (b"retry-after", b"retry-after-ms", b"x-ms-retry-after-ms")
+_JSON = ((b"content-type", b"application/json"),)
 _logger = logging.getLogger("gateway")
 
 
@@ -264,7 +265,7 @@ class _Search:
                 await relay.begin(until - time.monotonic(), is_last=is_last)
             except FirstEventFailed as error:
                 reply.close()
-                return Opened(leg, error.status, (), error.body)
+                return Opened(leg, error.status, _JSON, error.body)
             except BaseException:
                 reply.close()
                 raise

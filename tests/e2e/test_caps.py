@@ -449,7 +449,8 @@ def test_an_error_as_the_first_event_of_a_stream_is_counted_as_the_upstreams(
     body = ask("repeat 50", model="sim-firsterror", stream=True)
     response = http.post(CHAT, headers=key(code), json=body)
 
-    assert b'"error"' in response.content
+    assert (response.status_code, error_of(response)["type"]) == (500, "server_error")
+    assert response.headers["content-type"] == "application/json"
     assert recorded(storage, code, "UpstreamErrors")["Requests"] == 1
 
 
