@@ -36,6 +36,7 @@ from shared.slots import QueueFull, acquire
 from shared.transcript import Transcript
 from shared.typed_stream import stream_of
 from shared.upstream import Reply, Upstream
+from shared.upstream_error import error_of, is_failure, lacks_deployment, lacks_path
 from shared.usage import Usage
 
 # A caller waits for a deployment that cools down at most this long, and only if no other can serve.
@@ -49,7 +50,6 @@ _PARSED_BYTES = 2**18
 _DIGITS = 12
 _NOT_FOUND = 404
 _MISCONFIGURED = (401, 403, _NOT_FOUND)
-_NO_DEPLOYMENT = (b"DeploymentNotFound", b"model_not_found")
 _TIMED_OUT = 408
 # What tells more of a call's failed attempts: that a deployment is busy, rather than that it refuses our key.
 _RANKS = {429: 2, 401: 0, 403: 0, 404: 0}
@@ -106,14 +106,15 @@ class _Way:
         policy = self.leg.policy
         if policy.retry_on is not None:
             return status in policy.retry_on
-        return status == 429 or _is_failure(status)
+        return status == 429 or is_failure(status)
 
-    def may_move_on(self, status: int) -> bool:
-        """Whether this status calls for an attempt elsewhere."""
+    def may_move_on(self, status: int, *, is_callers: bool) -> bool:
+        """Whether this status calls for an attempt elsewhere; the caller's own faults do only if asked."""
         policy = self.leg.policy
         if policy.moves_on is not None:
             return status in policy.moves_on
-        return status == 429 or _is_failure(status) or status in _MISCONFIGURED
+        is_ours = status == 429 or is_failure(status) or status in _MISCONFIGURED
+        return is_ours and not is_callers
 
     def fail(self, status: int) -> None:
         """Note an attempt that has failed."""
@@ -346,25 +347,27 @@ class _Search:
         post, status = way.post, opened.status
         if not isinstance(opened.body, bytes):
             return True
-        if status == 429:
-            attempt.limited(retry_after_s(opened.headers))
-        elif _is_failure(status):
-            attempt.failed()
-        elif status in _MISCONFIGURED:
-            if status != _NOT_FOUND or self._is_missing(opened.body):
-                self._note_problem(attempt, f"Azure OpenAI answers {status}")
-        else:
-            attempt.succeeded()
+        is_callers = _is_callers(status, opened.body)
+        if self._is_misconfigured(status, opened.body):
+            self._note_problem(attempt, f"Azure OpenAI answers {status}")
+        elif status != _NOT_FOUND or is_callers:
+            attempt.answered(status, retry_after_s(opened.headers))
             learned = post.learned(self._call.operation)
             has_learned = post.learns and learned.learn(status, opened.body, sent.members)
             if has_learned and self._attempts_left:
                 return False
-        return status < 400 or self._is_end(way, opened, status)
+        return status < 400 or self._is_end(way, opened, status, is_callers=is_callers)
 
-    def _is_missing(self, content: bytes) -> bool:
-        """Whether a 404 says that the deployment is not there; not every resource has every operation."""
+    def _is_misconfigured(self, status: int, content: bytes) -> bool:
+        """Whether an answer says that our key, or the deployment's name or address, is wrong.
+
+        Not every resource has every operation, but chat completions and embeddings are everywhere.
+        """
+        if status != _NOT_FOUND:
+            return status in _MISCONFIGURED
+        error = error_of(content)
         is_everywhere = self._call.operation in (CHAT_COMPLETIONS, EMBEDDINGS)
-        return is_everywhere or any(code in content for code in _NO_DEPLOYMENT)
+        return lacks_deployment(error) or (is_everywhere and lacks_path(error))
 
     def _is_end_after(self, way: _Way, attempt: Attempt, error: GatewayError) -> bool:
         """As `_is_end`, where no answer came. A caller in a hurry tells nothing of a deployment's health."""
@@ -377,10 +380,12 @@ class _Search:
             way.is_over = True
         return self._is_end(way, error, _TIMED_OUT if is_silent else error.status)
 
-    def _is_end(self, way: _Way, what: Opened | GatewayError, status: int) -> bool:
+    def _is_end(
+        self, way: _Way, what: Opened | GatewayError, status: int, *, is_callers: bool = False
+    ) -> bool:
         """Whether the search ends with this failure, which is noted if it does not."""
         way.fail(status)
-        if way.is_over and not way.may_move_on(status):
+        if way.is_over and not way.may_move_on(status, is_callers=is_callers):
             return True
         self._note(what, rank=_RANKS.get(status, 1))
         return False
@@ -413,8 +418,12 @@ class _Search:
         raise UpstreamUnreachable("Azure OpenAI fails at present. Try again.", headers=headers)
 
 
-def _is_failure(status: int) -> bool:
-    return status >= 500 or status == _TIMED_OUT
+def _is_callers(status: int, content: bytes) -> bool:
+    """Whether an answer says that what the caller speaks of is not there."""
+    if status != _NOT_FOUND:
+        return False
+    error = error_of(content)
+    return not (lacks_deployment(error) or lacks_path(error))
 
 
 def _budget(legs: Sequence[Leg], usual: int) -> int:

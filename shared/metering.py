@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from shared import caps, tokens
 from shared.call_log import CallLog
@@ -26,6 +26,7 @@ STORED_WITHIN_S = 2.0
 _LIMIT, _REMAINING = re.compile(rb"0*[1-9]\d{0,18}"), re.compile(rb"\d{1,19}")
 CALLER_LEFT = "CallerLeftErrors"
 UPSTREAM_ERRORS = "UpstreamErrors"
+_REQUEST_ERRORS = "RequestErrors"
 CACHE_HITS = "CacheHits"
 _LONGEST_TAG = 64
 
@@ -140,9 +141,7 @@ class Meter:
 
     async def settle(self, usage: Usage, error: str = "") -> None:
         """Charge what was used, `error` being the column of what went wrong; done when that is stored."""
-        pending = self.charge(usage, error)
-        if pending:
-            await asyncio.wait(pending, timeout=STORED_WITHIN_S)
+        await until_stored(self.charge(usage, error))
 
     def charge(self, usage: Usage, error: str = "") -> "list[asyncio.Future[None]]":
         """Charge what was used. Returns what may be awaited: its being stored."""
@@ -172,8 +171,7 @@ class Meter:
 
     def fail_upstream(self, status: int) -> None:
         """The upstream has answered with an error: the request's fault, or its own."""
-        is_fault_of_request = status in (400, 413, 422)
-        self._refund("RequestErrors" if is_fault_of_request else UPSTREAM_ERRORS)
+        self._refund(column_of_status(status))
 
     def estimate(self, content_bytes: int, events: int) -> Usage:
         """The usage of an answer for which the upstream has reported none."""
@@ -270,6 +268,17 @@ def _need(prompt: int, output: Output, bound: int | None) -> Need:
     return Need(prompt + output.answers * least, prompt + output.answers * most)
 
 
+def column_of_status(status: int) -> str:
+    """The column that counts an upstream's error with this status, by whose fault it is."""
+    return _REQUEST_ERRORS if status in (400, 413, 422) else UPSTREAM_ERRORS
+
+
+async def until_stored(pending: "Collection[asyncio.Future[None]]") -> None:
+    """Wait for what `charge` has returned, not longer than an answer's end may be held up."""
+    if pending:
+        await asyncio.wait(pending, timeout=STORED_WITHIN_S)
+
+
 def _column_of(error: BaseException) -> str:
     """The column that counts this error, by whose it is."""
     if isinstance(error, asyncio.CancelledError):
@@ -280,7 +289,7 @@ def _column_of(error: BaseException) -> str:
         if error.code.startswith("upstream_"):
             return UPSTREAM_ERRORS
         if error.status < 500:
-            return "RequestErrors"
+            return _REQUEST_ERRORS
     return "GatewayErrors"
 
 

@@ -1,10 +1,10 @@
 """Parameters that a deployment's model does not take: known beforehand, or learned from its refusals."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from shared.limits import Members
+from shared.upstream_error import error_of
 
 
 class Change(NamedTuple):
@@ -62,7 +62,7 @@ class Learned:
         """
         if status != 400:
             return False
-        error = _error(content)
+        error = error_of(content)
         code, name, message = error.get("code"), error.get("param"), str(error.get("message"))
         if not isinstance(name, str) or name not in members or name in _NEVER_DROPPED:
             return False
@@ -103,12 +103,3 @@ def adapt(members: Members, change: Change) -> tuple[Members, list[str]]:
 def _larger(one: Any, other: Any) -> Any:
     numbers = [value for value in (one, other) if isinstance(value, int)]
     return max(numbers, default=other)
-
-
-def _error(content: bytes) -> dict[str, Any]:
-    try:
-        body = json.loads(content)
-    except (ValueError, RecursionError):
-        return {}
-    error = body.get("error") if isinstance(body, dict) else None
-    return error if isinstance(error, dict) else {}

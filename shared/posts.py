@@ -11,6 +11,7 @@ from shared.parameters import REASONING as REASONING_CHANGE
 from shared.parameters import UNCHANGED, Learned
 from shared.plan import Deployment
 from shared.slots import Lane
+from shared.upstream_error import is_failure
 
 
 class Post:
@@ -44,6 +45,15 @@ class Attempt:
         self.post = post
         self._began = began
         self._has_ended = False
+
+    def answered(self, status: int, retry_after_s: float | None = None) -> None:
+        """It has answered with this status, or has said what amounts to it in its stream."""
+        if status == 429:
+            self.limited(retry_after_s)
+        elif is_failure(status):
+            self.failed()
+        else:
+            self.succeeded()
 
     def succeeded(self) -> None:
         self.post.breaker.succeeded(time.monotonic(), self._began)

@@ -14,11 +14,12 @@ from shared.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from shared.metering import CALLER_LEFT, UPSTREAM_ERRORS, Meter
+from shared.metering import CALLER_LEFT, UPSTREAM_ERRORS, Meter, column_of_status
 from shared.posts import Attempt, Post
 from shared.sse import DONE, EventStream
 from shared.transcript import Differs, Transcript
 from shared.upstream import Reply
+from shared.upstream_error import status_of
 from shared.usage import Usage
 
 # Opens the stream of another deployment than this one; None if there is none.
@@ -27,8 +28,6 @@ BeforeEnd = Callable[[dict[str, Any], Usage], Awaitable[None]]
 _NOT_RESUMED = "Azure OpenAI's stream broke off and could not be continued. Try again."
 _COMMENT = b": keep-alive\n\n"
 _END_WITHIN_S = 0.2
-_FAULTS_OF_REQUEST = ("content_filter", "content_policy", "invalid_", "image_")
-_STATUSES = frozenset(map(str, range(400, 600)))
 
 
 class FirstEventFailed(Exception):
@@ -36,7 +35,7 @@ class FirstEventFailed(Exception):
 
     def __init__(self, error: dict[str, Any]) -> None:
         super().__init__(error)
-        self.status = _status_of(error)
+        self.status = status_of(error)
         self.body = json.dumps({"error": error}).encode()
 
 
@@ -154,27 +153,28 @@ class Relay:
             used = self._usage()
             if self.before_end:
                 await self.before_end(self._stream.document, used)
-            if self._stream.has_error():
-                self._log.error = "upstream_error"
-                self._attempt.failed()
-                await self._meter.settle(used, UPSTREAM_ERRORS)
-            else:
+            if (error := self._stream.error()) is None:
                 self._attempt.succeeded()
                 await self._meter.settle(used)
+            else:
+                status = status_of(error)
+                self._log.error = "upstream_error"
+                self._attempt.answered(status)
+                await self._meter.settle(used, column_of_status(status))
             yield last
             with suppress(StreamCut):  # read to its end, the connection can serve another call
                 if await self._reply.next_chunk(_END_WITHIN_S) == DONE:
                     yield DONE
-        except (GatewayError, Differs) as error:
-            if isinstance(error, GatewayError):
+        except (GatewayError, Differs) as problem:
+            if isinstance(problem, GatewayError):
                 self._attempt.failed()
-                self._log.tried[-1] = self._log.tried[-1]._replace(outcome=error.code)
+                self._log.tried[-1] = self._log.tried[-1]._replace(outcome=problem.code)
             self._next = await self._other()
             if self._next:
                 async for events in self._next:
                     yield events
                 return
-            shown = error if isinstance(error, GatewayError) else StreamCut(_NOT_RESUMED)
+            shown = problem if isinstance(problem, GatewayError) else StreamCut(_NOT_RESUMED)
             self._log.error = shown.code
             await self._meter.settle(self._usage(), UPSTREAM_ERRORS)
             yield self._stream.broken(shown)
@@ -219,16 +219,3 @@ class Relay:
     def _usage(self) -> Usage:
         """As the upstream has reported it, or estimated from what has gone by."""
         return self._stream.usage() or self._meter.estimate(*self._stream.size())
-
-
-def _status_of(error: dict[str, Any]) -> int:
-    """The status that an error in a stream would have had as an answer of its own."""
-    if "overloaded" in str(error.get("message")):
-        return 503
-    for name in ("status", "code"):
-        if str(error.get(name)) in _STATUSES:
-            return int(error[name])
-    said = f"{error.get('code')} {error.get('type')}"
-    if "rate_limit" in said:
-        return 429
-    return 400 if any(mark in said for mark in _FAULTS_OF_REQUEST) else 500

@@ -93,9 +93,14 @@ class EventStream:
             return (_without_usage(rest) if self._hide_usage else rest) + DONE
         raise StreamCut("Azure OpenAI's stream ended before the answer was complete. Try again.")
 
-    def has_error(self) -> bool:
-        """Whether the upstream has sent an error in place of the rest of its answer."""
-        return b"\n\n" + _ERROR in b"\n\n" + b"".join(self._latest) + self._rest
+    def error(self) -> dict[str, Any] | None:
+        """The error that the upstream has sent in place of the rest of its answer, if it has."""
+        sent = b"\n\n" + b"".join(self._latest) + self._rest
+        _, found, error = sent.rpartition(b"\n\n" + _ERROR)
+        if not found:
+            return None
+        told = data_of(_ERROR + error.partition(b"\n\n")[0]).get("error")
+        return told if isinstance(told, dict) else {}
 
     def usage(self) -> Usage | None:
         """What the upstream has reported to have used, at the end of its stream."""

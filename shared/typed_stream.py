@@ -38,7 +38,7 @@ class TypedStream(EventStream):
         self._final_events = final_events
         self._end = b""
         self._final: Data = {}
-        self._has_error = False
+        self._error: Data | None = None
         self._content_size = 0
         self._deltas = 0
         self._number = -1
@@ -53,12 +53,12 @@ class TypedStream(EventStream):
         if rest := self._rest.replace(b"\r", b"\n").strip(b"\n"):
             self._rest = b""
             self._end = self._passed(rest + b"\n\n") + self._end
-        if self.is_done or self._has_error:
+        if self.is_done or self._error is not None:
             return self._end
         raise StreamCut("Azure OpenAI's stream ended before the answer was complete. Try again.")
 
-    def has_error(self) -> bool:
-        return self._has_error
+    def error(self) -> Data | None:
+        return self._error
 
     def usage(self) -> Usage | None:
         return usage.of_document(self.document)
@@ -119,10 +119,11 @@ class TypedStream(EventStream):
             self._content_size += len(delta.encode("utf-8", "surrogatepass"))
             self._deltas += 1
         is_error = kind in ("error", _FAILED) or isinstance(data.get("error"), dict)
-        self._has_error = self._has_error or is_error
+        if is_error:
+            self._error = _error_of(data)
         if data and not self.has_begun and kind not in _PRELUDE:
             self.has_begun = True
-            self.first_error = _error_of(data) if is_error else {}
+            self.first_error = self._error or {}
         return kind in self._final_events
 
 

@@ -235,6 +235,60 @@ def test_a_misconfigured_resource_is_passed_over_told_of_and_tried_last(
     assert not any(f"default/{model}" in one for one in gateway.get("/health")["problems"])
 
 
+@pytest.mark.parametrize("path", ["chat/completions", "responses"])
+def test_a_404_about_what_the_caller_speaks_of_goes_to_the_caller(
+    house: House, gateway: Gateway, model: str, path: str
+) -> None:
+    house.first.has(model, "sim-nofile")
+    answer = gateway.post(f"/v1/{path}", {**fleet.ask(SAID, model), "input": SAID})
+
+    assert (answer.status_code, answer.headers["x-gateway-attempts"]) == (404, "1")
+    assert answer.json()["error"]["param"] == "file"
+    assert not any(f"default/{model}" in one for one in gateway.get("/health")["problems"])
+
+
+@pytest.mark.parametrize(("path", "is_told"), [("chat/completions", True), ("responses", False)])
+def test_a_404_of_a_wrong_address_moves_on_and_is_told_where_every_resource_has_it(
+    house: House, gateway: Gateway, model: str, path: str, is_told: bool
+) -> None:
+    house.first.has(model, "sim-nopath")
+    answer = gateway.post(f"/v1/{path}", {**fleet.ask(SAID, model), "input": SAID})
+
+    assert (answer.status_code, answer.headers["x-gateway-attempts"]) == (200, "2")
+    problems = gateway.get("/health")["problems"]
+    assert any(f"default/{model}" in one for one in problems) == is_told
+
+
+@pytest.mark.parametrize("events", [2, 6])
+def test_a_callers_fault_told_in_a_stream_is_no_failure(
+    house: House, gateway: Gateway, model: str, events: int
+) -> None:
+    """Before the first content it is the answer, in the middle of it the end; five would open a breaker."""
+    house.first.has(model, f"sim-badimage-{events}")
+    asked = {"model": model, "input": SAID, "stream": True}
+    for _ in range(6):
+        answer = gateway.post("/v1/responses", asked)
+        assert answer.headers["x-gateway-deployment"] == f"default/{model}"
+        assert answer.headers["x-gateway-attempts"] == "1"
+        assert answer.status_code == (400 if events == 2 else 200)
+        assert "failed_to_download_image" in answer.text
+
+    assert f"default/{model}" not in gateway.get("/health")["deployments"]
+
+
+@pytest.mark.parametrize("events", [2, 6])
+def test_a_rate_limit_told_in_a_stream_cools_the_deployment_down(
+    house: House, gateway: Gateway, model: str, events: int
+) -> None:
+    house.first.has(model, f"sim-limited-{events}")
+    asked = {"model": model, "input": SAID, "stream": True}
+    answer = gateway.post("/v1/responses", asked)
+
+    first = "second" if events == 2 else "default"
+    assert answer.headers["x-gateway-deployment"].startswith(f"{first}/")
+    assert gateway.get("/health")["deployments"][f"default/{model}"] == "cooling"
+
+
 def test_health_names_the_deployments_that_are_not_well(
     house: House, gateway: Gateway, model: str
 ) -> None:

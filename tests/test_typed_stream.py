@@ -86,7 +86,7 @@ def test_what_comes_before_the_model_has_begun_is_no_answer(first: bytes) -> Non
 def test_an_error_in_front_is_told(error: bytes, code: str) -> None:
     stream = typed()
     stream.feed(CREATED + RUNNING + error)
-    assert stream.has_begun and stream.has_error()
+    assert stream.has_begun and stream.error() == stream.first_error
     assert (stream.first_error["code"], stream.first_error["message"]) == (code, "no")
 
 
@@ -96,7 +96,7 @@ def test_an_error_later_on_is_the_end(error: bytes) -> None:
     passed = stream.feed(TEXT + error)
     assert stream.first_error == {}
     assert passed + stream.finish() == TEXT + error
-    assert stream.has_error()
+    assert stream.error()
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,10 @@ _TABLE = {
     "401": Fault("401, the key is refused", before=_refuses(refusals.denied)),
     "403": Fault("403, the network is refused", before=_refuses(refusals.forbidden)),
     "404": Fault("404 DeploymentNotFound", before=_refuses(refusals.deployment_not_found)),
+    "nofile": Fault(
+        "404 about a file that the caller speaks of", before=_refuses(refusals.file_not_found)
+    ),
+    "nopath": Fault("404 of a wrong address", before=_refuses(refusals.not_found)),
     "409": Fault("409, with headers about a retry", before=_refuses(refusals.conflict)),
     "400": Fault("400 context_length_exceeded", before=_refuses(refusals.context_length_exceeded)),
     "filter": Fault("400 content_filter", before=_refuses(refusals.content_filtered)),
@@ -128,6 +132,18 @@ _TABLE = {
         2,
         before=_server_error_unless(lambda visit: visit.streams),
         events=tampering.fail_after,
+    ),
+    "badimage": Fault(
+        "response.failed for an image after NUMBER events of a response's stream; 400 without",
+        2,
+        before=lambda visit: None if visit.streams else refusals.invalid("No image."),
+        events=tampering.bad_image_after,
+    ),
+    "limited": Fault(
+        "an error event about a rate limit after NUMBER events; 429 without a stream",
+        2,
+        before=lambda visit: None if visit.streams else refusals.busy(),
+        events=tampering.limit_after,
     ),
     "notstream": Fault("a JSON document although a stream was asked for", may_stream=False),
     "empty": Fault("200 without a byte of body", events=tampering.nothing, body=tampering.nothing),

@@ -73,6 +73,13 @@ def deployment_not_found() -> Refusal:
     return _refusal(404, {"code": "DeploymentNotFound", "message": message})
 
 
+def file_not_found() -> Refusal:
+    """A 404 that quotes its caller."""
+    message = "The file 'DeploymentNotFound, model_not_found' does not exist."
+    error = {"message": message, "type": "invalid_request_error", "param": "file", "code": None}
+    return _refusal(404, error)
+
+
 def response_not_found(response_id: str) -> Refusal:
     error = {
         "message": f"Response with id '{response_id}' not found.",

@@ -14,6 +14,11 @@ _ERROR: Json = {
     "code": "500",
 }
 _FAILURE = {"code": "server_error", "message": _ERROR["message"]}
+_BAD_IMAGE = {
+    "code": "failed_to_download_image",
+    "message": "The image https://example.com/overloaded.png could not be downloaded.",
+}
+_LIMITED = {"code": "rate_limit_exceeded", "message": "Rate limit reached.", "param": None}
 _TYPED_ERROR: Json = {"type": "error", "sequence_number": 0, "error": _ERROR}
 _TYPED_ERROR_EVENT = f"event: error\ndata: {json.dumps(_TYPED_ERROR)}\n\n".encode()
 _ERROR_EVENT = f"data: {json.dumps({'error': _ERROR})}\n\n".encode()
@@ -82,12 +87,23 @@ def error_after(pieces: Iterator[bytes], count: int) -> Iterator[Step]:
     yield _TYPED_ERROR_EVENT if is_typed else _ERROR_EVENT
 
 
-def fail_after(pieces: Iterator[bytes], count: int) -> Iterator[Step]:
+def limit_after(pieces: Iterator[bytes], count: int) -> Iterator[Step]:
     """In the way of the Responses API."""
     yield from islice(pieces, count)
-    failed = {"id": "resp_failed", "object": "response", "status": "failed", "error": _FAILURE}
+    event = {"type": "error", "sequence_number": count, **_LIMITED}
+    yield f"event: error\ndata: {json.dumps(event)}\n\n".encode()
+
+
+def fail_after(pieces: Iterator[bytes], count: int, failure: Json = _FAILURE) -> Iterator[Step]:
+    """In the way of the Responses API."""
+    yield from islice(pieces, count)
+    failed = {"id": "resp_failed", "object": "response", "status": "failed", "error": failure}
     event = {"type": "response.failed", "sequence_number": count, "response": failed}
     yield f"event: response.failed\ndata: {json.dumps(event)}\n\n".encode()
+
+
+def bad_image_after(pieces: Iterator[bytes], count: int) -> Iterator[Step]:
+    return fail_after(pieces, count, _BAD_IMAGE)
 
 
 def nothing(pieces: Iterator[bytes], _: int) -> Iterator[Step]:

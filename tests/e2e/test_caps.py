@@ -454,6 +454,30 @@ def test_an_error_as_the_first_event_of_a_stream_is_counted_as_the_upstreams(
     assert recorded(storage, code, "UpstreamErrors")["Requests"] == 1
 
 
+@pytest.mark.parametrize(
+    ("number", "status", "cost"), [(2, 400, False), (6, 200, True)], ids=["in front", "half way"]
+)
+def test_a_fault_of_the_caller_in_a_stream_is_counted_as_the_callers(
+    http: httpx.Client,
+    storage: str,
+    simulator: str,
+    grant: Grant,
+    number: int,
+    status: int,
+    cost: bool,
+) -> None:
+    code = grant(daily_requests=10, daily_tokens=PLENTY)
+    fault = {"fault": f"sim-badimage-{number}", "calls": 1}
+    httpx.put(f"{simulator}/simulator/faults/grok-3", json=fault).raise_for_status()
+    body = {"model": "grok-beta", "input": "repeat 50", "stream": True}
+    response = http.post("/v1/responses", headers=key(code), json=body)
+
+    assert response.status_code == status
+    counted = recorded(storage, code, "RequestErrors")
+    assert counted["UpstreamErrors"] == 0
+    assert (counted["EstimatedTokens"] > 0) == cost
+
+
 def test_a_stream_left_half_way_is_charged_for_what_has_come(
     gateway: str, http: httpx.Client, storage: str, calls: Calls, text: str, grant: Grant
 ) -> None:
