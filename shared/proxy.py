@@ -12,7 +12,7 @@ from shared.failover import Failover, Opened
 from shared.form import Form
 from shared.headers import RawHeaders, media_to_caller, stream_to_caller, to_caller
 from shared.media import Media
-from shared.metering import Meter, Metering
+from shared.metering import Meter, Metering, until_stored
 from shared.models import Caller
 from shared.outgoing import Outgoing
 from shared.plan import Plan
@@ -100,9 +100,10 @@ class Proxy:
     ) -> None:
         """Charge a document, and note whose it is where it can be asked for again."""
         used = opened.usage or meter.estimate(len(content), events=1)
+        pending = meter.charge(used)  # before all that takes time: the caller may leave meanwhile
         if call.operation.is_stored:
             await self._stored.keep_document(call, opened.leg, members, content, used)
-        await meter.settle(used)
+        await until_stored(pending)
 
     async def _choose(self, call: Call, members: limits.Members) -> Served:
         """What serves this call; an Azure path decides whatever the body says. Raises NotFound."""

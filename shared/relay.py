@@ -1,5 +1,6 @@
 """Passes an upstream's stream on to the caller, event by event."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -14,7 +15,7 @@ from shared.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from shared.metering import CALLER_LEFT, UPSTREAM_ERRORS, Meter, column_of_status
+from shared.metering import CALLER_LEFT, UPSTREAM_ERRORS, Meter, column_of_status, until_stored
 from shared.posts import Attempt, Post
 from shared.sse import DONE, EventStream
 from shared.transcript import Differs, Transcript
@@ -151,16 +152,10 @@ class Relay:
                 self._stream.check()
             last = self._last(self._stream.finish())
             used = self._usage()
+            pending = self._charge(used)
             if self.before_end:
                 await self.before_end(self._stream.document, used)
-            if (error := self._stream.error()) is None:
-                self._attempt.succeeded()
-                await self._meter.settle(used)
-            else:
-                status = status_of(error)
-                self._log.error = "upstream_error"
-                self._attempt.answered(status)
-                await self._meter.settle(used, column_of_status(status))
+            await until_stored(pending)
             yield last
             with suppress(StreamCut):  # read to its end, the connection can serve another call
                 if await self._reply.next_chunk(_END_WITHIN_S) == DONE:
@@ -180,6 +175,16 @@ class Relay:
             yield self._stream.broken(shown)
         finally:
             self._close()
+
+    def _charge(self, used: Usage) -> "list[asyncio.Future[None]]":
+        """Report and charge a stream that has come to its end, which may be an error."""
+        if (error := self._stream.error()) is None:
+            self._attempt.succeeded()
+            return self._meter.charge(used)
+        status = status_of(error)
+        self._log.error = "upstream_error"
+        self._attempt.answered(status)
+        return self._meter.charge(used, column_of_status(status))
 
     def _told(self, events: bytes) -> bytes:
         """What the caller gets of these events: all, or what goes on from where another broke off."""

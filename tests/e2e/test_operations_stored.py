@@ -1,10 +1,14 @@
 """Stored responses belong to the attendee who made them, and stay with the resource that has them."""
 
 import asyncio
+import json
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler
+from threading import Event as Flag
 
 import httpx
 import openai
@@ -17,7 +21,9 @@ from shared.responses import TABLE, Responses, StoredResponse
 from shared.tables import Tables
 from tests import fleet, processes
 from tests.conftest import EVENTS, add_events, gateway_settings
+from tests.e2e.test_caps import recorded
 from tests.e2e.test_openai_python import VERSION, make_client
+from tests.e2e.test_usage_of_streams import serving
 from tests.processes import Server
 
 ANNA, BOB, OTHER_EVENT = "hackathon/anna", "hackathon/bob", "other-event/anna"
@@ -275,6 +281,66 @@ def test_a_stored_response_is_not_streamed(house: House) -> None:
         house.client().responses.retrieve("resp_1", stream=True)
 
     assert error.value.param == "stream"
+
+
+class SlowToKeep(BaseHTTPRequestHandler):
+    """A store that takes the rows of responses, and does not answer until it is told to."""
+
+    protocol_version = "HTTP/1.1"
+    store = ""
+    is_asked, may_answer = Flag(), Flag()
+
+    def _pass_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        if self.command == "PUT" and "/responses(" in self.path:
+            self.is_asked.set()
+            self.may_answer.wait(10)
+        answer = httpx.request(
+            self.command, self.store + self.path, headers=dict(self.headers), content=body
+        )
+        self.send_response(answer.status_code)
+        for name, value in answer.headers.items():
+            if name not in ("transfer-encoding", "content-length", "connection"):
+                self.send_header(name, value)
+        self.send_header("content-length", str(len(answer.content)))
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = do_MERGE = _pass_on
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["document", "stream"])
+def test_who_leaves_while_a_response_is_being_kept_has_paid_for_it(stream: bool) -> None:
+    SlowToKeep.is_asked.clear()
+    SlowToKeep.may_answer.clear()
+    with (
+        processes.simulator() as upstream,
+        processes.azurite(processes.free_port()) as at,
+        serving(SlowToKeep) as slow,
+    ):
+        SlowToKeep.store = at.url
+        storage = processes.connection_string(at.url)
+        asyncio.run(add_events(storage, EVENTS))
+        settings = gateway_settings(processes.connection_string(slow), upstream.url)
+        with processes.gateway(settings) as server:
+            body = json.dumps({"model": HERE, "input": "hello", "stream": stream}).encode()
+            address = server.url.removeprefix("http://").split(":")
+            with socket.create_connection((address[0], int(address[1]))) as caller:
+                caller.sendall(
+                    b"POST /v1/responses HTTP/1.1\r\nhost: x\r\napi-key: %s\r\n"
+                    b"content-length: %d\r\n\r\n%s" % (ANNA.encode(), len(body), body)
+                )
+                assert SlowToKeep.is_asked.wait(10)
+            try:
+                counts = recorded(storage, "hackathon", "Requests")
+            finally:
+                SlowToKeep.may_answer.set()
+
+    assert counts["CompletionTokens"] > 0 and counts["EstimatedTokens"] == 0
+    assert counts["CallerLeftErrors"] == 0
 
 
 def test_while_the_store_is_down_answers_go_out_and_nothing_is_read() -> None:
