@@ -72,8 +72,10 @@ class Media:
         return piece
 
     async def _settle(self) -> None:
-        self._attempt.succeeded()
-        await self._meter.settle(self._meter.estimate(0, 0))
+        """Report and charge the answer, once: where its length is known, before its last piece."""
+        if not self._meter.is_over:
+            self._attempt.succeeded()
+            await self._meter.settle(self._meter.estimate(0, 0))
 
     def _close(self) -> None:
         self._reply.close()

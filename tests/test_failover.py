@@ -276,6 +276,19 @@ def test_a_callers_fault_told_in_a_stream_is_no_failure(
     assert f"default/{model}" not in gateway.get("/health")["deployments"]
 
 
+def test_speech_counts_once_among_the_outcomes(house: House, gateway: Gateway) -> None:
+    """Half of the calls fail, which opens the breaker when there are enough of them."""
+    model = house.model("alone")
+    house.first.has(model, "sim-flap")
+    states = set()
+    for _ in range(12):
+        gateway.post("/v1/audio/speech", {"model": model, "input": "hi", "voice": "coral"})
+        states.add(gateway.get("/health")["deployments"].get(f"default/{model}"))
+        if "open" in states:
+            return
+    raise AssertionError(f"after 12 calls of two attempts each it has been {states}")
+
+
 @pytest.mark.parametrize("events", [2, 6])
 def test_a_rate_limit_told_in_a_stream_cools_the_deployment_down(
     house: House, gateway: Gateway, model: str, events: int
