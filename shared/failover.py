@@ -24,6 +24,7 @@ from shared.errors import (
 )
 from shared.exchange import Call
 from shared.headers import to_upstream
+from shared.limits import answers_of
 from shared.media import Media
 from shared.metering import Meter
 from shared.operations import CHAT_COMPLETIONS, EMBEDDINGS
@@ -312,6 +313,7 @@ class _Search:
             self._meter,
             stream_of(
                 call.operation,
+                answers_of(call.operation, sent.members),
                 skip_prelude=not call.target.is_azure_form,
                 hide_usage=sent.hides_usage,
             ),

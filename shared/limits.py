@@ -132,7 +132,7 @@ def output(operation: Operation, members: Members, cap: int | None) -> Output:
 
     Raises BadRequest with `max_tokens_exceeded` if that is more than `cap` tokens.
     """
-    answers = _answers(operation, members)
+    answers = answers_of(operation, members)
     if not operation.output_fields:
         each = operation.answer_tokens
         return Output(answers if each else 0, each, is_open=False)
@@ -182,7 +182,7 @@ def dumped(members: Members) -> bytes:
         raise BadRequest("A number in the request body is too large.") from None
 
 
-def _answers(operation: Operation, members: Members) -> int:
+def answers_of(operation: Operation, members: Members) -> int:
     """How many answers are asked for: so many for each prompt."""
     answers = max((_count(members, field) or 1 for field in operation.multipliers), default=1)
     prompt = members.get("prompt")

@@ -18,24 +18,29 @@ _PRELUDE = frozenset({"response.created", "response.in_progress", "response.queu
 _FAILED = "response.failed"
 
 
-def stream_of(operation: Operation, *, skip_prelude: bool, hide_usage: bool) -> EventStream:
-    """The kind of stream that this operation has."""
+def stream_of(
+    operation: Operation, answers: int, *, skip_prelude: bool, hide_usage: bool
+) -> EventStream:
+    """The kind of stream that this operation has, with so many answers in it."""
     if operation.final_events:
-        return TypedStream(operation.final_events)
+        return TypedStream(operation.final_events, answers)
     return EventStream(skip_prelude=skip_prelude, hide_usage=hide_usage)
 
 
 class TypedStream(EventStream):
     """Passes such a stream on, as EventStream does its own.
 
-    It is complete with one of the `final_events`, which is kept for `finish` with all behind it;
+    Each of its answers ends with one of the `final_events`. With the last one's it is complete; that
+    is kept for `finish` with all behind it, and the usage is that of all of them.
     `[DONE]` is neither expected nor added. `has_begun` is true from the first event on that tells
     something of the answer, or an error.
     """
 
-    def __init__(self, final_events: frozenset[str]) -> None:
+    def __init__(self, final_events: frozenset[str], answers: int = 1) -> None:
         super().__init__(skip_prelude=False)
         self._final_events = final_events
+        self._answers_left = answers
+        self._used: Usage | None = None
         self._end = b""
         self._final: Data = {}
         self._error: Data | None = None
@@ -61,7 +66,7 @@ class TypedStream(EventStream):
         return self._error
 
     def usage(self) -> Usage | None:
-        return usage.of_document(self.document)
+        return self._used if self.is_done else None
 
     def size(self) -> tuple[int, int]:
         """How many bytes of text have gone by, and in how many events."""
@@ -83,9 +88,8 @@ class TypedStream(EventStream):
         for event, data in self._parsed(events):
             if self.is_done:
                 self._end += event
-            elif self._is_final(data):
+            elif self._is_last(data):
                 self.is_done = True
-                self._final = data
                 self._end = event
             else:
                 passed += event
@@ -110,7 +114,7 @@ class TypedStream(EventStream):
                 break
         return good
 
-    def _is_final(self, data: Data) -> bool:
+    def _is_last(self, data: Data) -> bool:
         """Take note of an event; whether it is the last one."""
         kind = data.get("type")
         number, delta = data.get("sequence_number"), data.get("delta")
@@ -124,7 +128,12 @@ class TypedStream(EventStream):
         if data and not self.has_begun and kind not in _PRELUDE:
             self.has_begun = True
             self.first_error = self._error or {}
-        return kind in self._final_events
+        if kind in self._final_events:
+            self._answers_left -= 1
+            self._final = data
+            if used := usage.of_document(self.document):
+                self._used = used if self._used is None else self._used.plus(used)
+        return self._answers_left == 0
 
 
 def _data(event: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from operator import add
 from typing import Any, NamedTuple
 
 # Never part of a text in the answer: there the quotation marks are escaped.
@@ -23,6 +24,10 @@ class Usage(NamedTuple):
     @property
     def total(self) -> int:
         return self.prompt + self.completion + self.estimated
+
+    def plus(self, other: "Usage") -> "Usage":
+        """This and the other."""
+        return Usage(*map(add, self, other))
 
 
 def find(data: bytes) -> Usage | None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.errors import StreamCut, StreamMalformed
-from shared.operations import AUDIO_SPEECH, CHAT_COMPLETIONS, RESPONSES
+from shared.operations import AUDIO_SPEECH, CHAT_COMPLETIONS, IMAGE_GENERATIONS, RESPONSES
 from shared.sse import EventStream
 from shared.typed_stream import TypedStream, stream_of
 from shared.usage import Usage
@@ -146,9 +146,19 @@ def test_the_error_event_continues_the_numbers() -> None:
 
 
 def test_each_operation_has_its_kind_of_stream() -> None:
-    chat = stream_of(CHAT_COMPLETIONS, skip_prelude=True, hide_usage=True)
-    speech = stream_of(AUDIO_SPEECH, skip_prelude=True, hide_usage=True)
+    chat = stream_of(CHAT_COMPLETIONS, 1, skip_prelude=True, hide_usage=True)
+    speech = stream_of(AUDIO_SPEECH, 1, skip_prelude=True, hide_usage=True)
     assert type(chat) is EventStream and type(speech) is TypedStream
     done = event("speech.audio.done", usage=USAGE)
     assert speech.feed(done) + speech.finish() == done
     assert speech.usage() == Usage(3, 4)
+
+
+def test_a_stream_of_several_answers_ends_with_the_last_ones_end() -> None:
+    image = event("image_generation.completed", usage=USAGE)
+    stream = TypedStream(IMAGE_GENERATIONS.final_events, 3)
+    for _ in range(2):
+        assert stream.feed(image) == image
+        assert not stream.is_done and stream.usage() is None
+    assert stream.feed(image) == b"" and stream.finish() == image
+    assert stream.usage() == Usage(9, 12)

@@ -39,7 +39,9 @@ def image(demand: Demand) -> Answer:
     usage = _image_usage(text.count(prompt), len(demand.files), wanted)
     if _is_true(demand.fields, "stream") and demand.may_stream:
         kind = "image_edit" if demand.files else "image_generation"
-        return Answer(events=image_events(kind, _png(), usage), usage=usage)
+        seen = _image_usage(text.count(prompt), len(demand.files), 1)
+        each = [seen] + [_image_usage(0, 0, 1)] * (wanted - 1)
+        return Answer(events=image_events(kind, _png(), each), usage=usage)
     document = {"created": int(time.time()), "data": [shown] * wanted}
     if demand.deployment.startswith("dall-e"):  # which is not billed by tokens
         return Answer(json.dumps(document).encode())

@@ -9,12 +9,16 @@ from local.simulator.refusals import Json
 _PIECES = 5
 
 
-def image_events(kind: str, image: str, usage: Json | None) -> Iterator[bytes]:
-    """Two images on the way, and the whole one; `kind` is `image_generation` or `image_edit`."""
+def image_events(kind: str, image: str, usages: list[Json]) -> Iterator[bytes]:
+    """For each usage two images on the way, and the whole one.
+
+    `kind` is `image_generation` or `image_edit`.
+    """
     shown = {"b64_json": image, "created_at": 0, "size": "1024x1024", "quality": "high"}
-    for place in range(2):
-        yield _event(f"{kind}.partial_image", {**shown, "partial_image_index": place})
-    yield _event(f"{kind}.completed", {**shown, "usage": usage})
+    for usage in usages:
+        for place in range(2):
+            yield _event(f"{kind}.partial_image", {**shown, "partial_image_index": place})
+        yield _event(f"{kind}.completed", {**shown, "usage": usage})
 
 
 def speech_events(sound: bytes, usage: Json) -> Iterator[bytes]:

@@ -62,6 +62,22 @@ def test_an_image_comes_in_stages(v1: OpenAI, text: str) -> None:
     assert kinds == ["image_generation.partial_image"] * 2 + ["image_generation.completed"]
 
 
+def test_several_images_come_in_stages(v1: OpenAI, text: str) -> None:
+    stream = v1.images.generate(model="gpt-image-1", prompt=text, stream=True, n=3)
+    kinds = [event.type for event in stream]
+
+    assert kinds.count("image_generation.completed") == 3
+    assert kinds[-1] == "image_generation.completed"
+
+
+def test_images_of_which_some_are_missing_are_no_whole_answer(http: httpx.Client) -> None:
+    body = {"model": "sim-nodone", "prompt": "hi", "stream": True, "n": 2}
+    stream = http.post("/v1/images/generations", headers={"api-key": KEY}, json=body).text
+
+    assert stream.count("event: image_generation.completed") == 1
+    assert "upstream_stream_cut" in stream.split("\n\n")[-2]
+
+
 def test_images_are_edited(client: OpenAI, calls: Calls, text: str) -> None:
     answer = client.images.edit(
         model="gpt-image-1", image=[PICTURE, PICTURE], mask=PICTURE, prompt=text

@@ -41,6 +41,12 @@ REPORTED = {
     "streamed image": json_post(
         "images/generations", model="gpt-image-1", prompt="TEXT", stream=True
     ),
+    "streamed images": json_post(
+        "images/generations", model="gpt-image-1", prompt="TEXT", stream=True, n=3
+    ),
+    "streamed edits": form_post(
+        "images/edits", PICTURE, model="gpt-image-1", prompt="TEXT", stream="true", n="2"
+    ),
     "edited image": form_post("images/edits", PICTURE, model="gpt-image-1", prompt="TEXT", n="2"),
     "streamed edit": form_post(
         "images/edits", PICTURE, model="gpt-image-1", prompt="TEXT", stream="true"
