@@ -122,7 +122,7 @@ def _variants(call: Call, members: limits.Members, plan: Plan) -> list[limits.Me
     """The bodies that the call may be sent with, as its plan has it. Raises BadRequest."""
     variants = []
     for replaced in {id(leg.params or None): leg.params for leg in plan.legs}.values():
-        variants.append({**members, **replaced} if replaced else members)
+        variants.append(limits.merged(call.operation, members, replaced))
         if replaced:
             limits.check_types(call.operation, variants[-1])
     return variants
