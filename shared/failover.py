@@ -289,6 +289,11 @@ class _Search:
 
     async def _read(self, reply: Reply) -> tuple[bytes, Usage | None]:
         """A whole answer, and what it says was used. Raises UpstreamUnreachable if it is not whole."""
+        if 300 <= reply.status < 400:
+            raise UpstreamUnreachable(
+                f"Azure OpenAI answers with a redirect ({reply.status}), which is not followed. "
+                "The organiser should check the resource's endpoint."
+            )
         if reply.status != 200:
             return await reply.read(), None
         if self._outgoing.is_stream and not self._call.operation.answers_media:

@@ -200,6 +200,17 @@ def test_no_call_is_tried_more_often_than_it_may_be(
     assert seen == 3
 
 
+def test_a_redirect_is_not_followed_and_the_next_resource_answers(
+    house: House, gateway: Gateway, model: str
+) -> None:
+    house.first.has(model, "sim-307")
+    assert gateway.chat(model).deployment == f"second/{second(model)}"
+    house.second.has(second(model), "sim-307")
+    refused = gateway.chat(model)
+    assert (refused.status, refused.code) == (502, "upstream_unreachable")
+    assert "location" not in refused.headers
+
+
 @pytest.mark.parametrize("fault", ["sim-400", "sim-filter", "sim-409"])
 def test_the_callers_own_faults_are_asked_nobody_else(
     house: House, gateway: Gateway, model: str, fault: str

@@ -71,6 +71,7 @@ _TABLE = {
         "404 about a file that the caller speaks of", before=_refuses(refusals.file_not_found)
     ),
     "nopath": Fault("404 of a wrong address", before=_refuses(refusals.not_found)),
+    "307": Fault("307 to another host", before=_refuses(refusals.redirected)),
     "409": Fault("409, with headers about a retry", before=_refuses(refusals.conflict)),
     "400": Fault("400 context_length_exceeded", before=_refuses(refusals.context_length_exceeded)),
     "filter": Fault("400 content_filter", before=_refuses(refusals.content_filtered)),

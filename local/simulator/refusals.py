@@ -121,6 +121,11 @@ def conflict() -> Refusal:
     return _refusal(409, {"code": "Conflict", "message": "Another call is under way."}, headers)
 
 
+def redirected() -> Refusal:
+    error = {"code": "Moved", "message": "Look elsewhere."}
+    return _refusal(307, error, {"location": "https://elsewhere.example/"})
+
+
 def server_error() -> Refusal:
     message = "The server had an error while processing your request. Sorry about that!"
     error = {"message": message, "type": "server_error", "param": None, "code": "500"}
