@@ -272,7 +272,7 @@ class _Search:
                 reply.close()
                 raise
             return Opened(leg, reply.status, reply.headers, relay, sent.dropped)
-        if reply.is_media and call.operation.answers_media:
+        if call.operation.answers_media and reply.is_media:
             idle_timeout_s = self._settings.idle_timeout_s
             media = Media(reply, attempt, call.log, self._meter, idle_timeout_s)
             try:
@@ -353,6 +353,9 @@ class _Search:
         """Whether this answer ends the search; if not, what it tells is noted."""
         post, status = way.post, opened.status
         if not isinstance(opened.body, bytes):
+            return True
+        if status == 200:
+            attempt.succeeded()
             return True
         is_callers = _is_callers(status, opened.body)
         if self._is_misconfigured(status, opened.body):

@@ -34,10 +34,10 @@ def plan(allowed: Catalogue, wishes: Wish | Wishes | None, asked: Asked) -> Serv
     """What serves this call. Raises NotFound if nothing that is allowed does, BadRequest for a wrong wish."""
     if wishes is None:
         return _served(allowed, asked)
-    found = _plan(allowed, wishes, asked)
+    found = _made(allowed, wishes, asked)
     if found is None:
         raise allowed.unknown(asked.deployment or asked.model)
-    return Served(found.legs[0].model, found)
+    return found
 
 
 def narrow(allowed: Catalogue, wishes: Wish | Wishes | None) -> Catalogue:
@@ -47,6 +47,25 @@ def narrow(allowed: Catalogue, wishes: Wish | Wishes | None) -> Catalogue:
     if wishes.own and not _is_ours(allowed, wishes):
         return _own(wishes.own, wishes.model_map) if wishes.model_map else Catalogue(())
     return _on(allowed, wishes.resource)
+
+
+def _made(allowed: Catalogue, wishes: Wish | Wishes, asked: Asked) -> Served | None:
+    return (_make if _has_own(wishes) else _made_before)(allowed, wishes, asked)
+
+
+def _make(allowed: Catalogue, wishes: Wish | Wishes, asked: Asked) -> Served | None:
+    found = _plan(allowed, wishes, asked)
+    return Served(found.legs[0].model, found) if found else None
+
+
+# Wishes are as long-lived as the config that they come from; those with a caller's own key are not kept.
+_made_before = lru_cache(maxsize=256)(_make)
+
+
+def _has_own(wishes: Wish | Wishes) -> bool:
+    if isinstance(wishes, Wishes):
+        return any(map(_has_own, wishes.members))
+    return wishes.own is not None
 
 
 def _served(allowed: Catalogue, asked: Asked) -> Served:

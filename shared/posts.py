@@ -25,8 +25,11 @@ class Post:
 
     def learned(self, operation: Operation) -> Learned:
         """What it does not take in calls of this operation: another one may take it, or need it."""
-        known = REASONING_CHANGE if REASONING in self.deployment.flags else UNCHANGED
-        return self._learned.setdefault(operation.name, Learned(known))
+        found = self._learned.get(operation.name)
+        if found is None:
+            known = REASONING_CHANGE if REASONING in self.deployment.flags else UNCHANGED
+            found = self._learned[operation.name] = Learned(known)
+        return found
 
     @property
     def learns(self) -> bool:
