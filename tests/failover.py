@@ -26,7 +26,7 @@ SAID = "repeat 60"
 WHOLE = "".join(text.numbered_tokens(60))
 # Azure's first event and the one with the role come before the first token.
 OPENING_EVENTS = 2
-_OF_EACH_KIND = 60
+_OF_EACH_KIND = 120
 
 
 def deployment(resource: str, model: str) -> str:
