@@ -1,8 +1,8 @@
 """What passes between the edge and the flow: a call, and its answer."""
 
-from collections.abc import AsyncIterator
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Protocol
 
 from shared.call_log import CallLog
 from shared.form import Form
@@ -17,15 +17,30 @@ class BrokenOff(Exception):
     """An answer broke off in the middle, and only the connection's end can tell its caller."""
 
 
-class Stream(Protocol):
-    """Pieces of a body as they come; to be closed on every path, also if it was never iterated.
+class Stream(ABC):
+    """Pieces of a body as they come. Iterate it once, and close it on every path.
 
     Its iteration may raise BrokenOff.
     """
 
-    def __aiter__(self) -> AsyncIterator[bytes]: ...
+    _pieces: AsyncGenerator[bytes, None] | None = None
 
-    async def aclose(self) -> None: ...
+    def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        self._pieces = self._pass_on()
+        return self._pieces
+
+    async def aclose(self) -> None:
+        if self._pieces:
+            await self._pieces.aclose()
+        await self._release()
+
+    @abstractmethod
+    def _pass_on(self) -> AsyncGenerator[bytes, None]:
+        """The pieces."""
+
+    @abstractmethod
+    async def _release(self) -> None:
+        """Give back what the stream holds, whether or not it was iterated."""
 
 
 @dataclass(slots=True)

@@ -4,14 +4,14 @@ from collections.abc import AsyncGenerator
 
 from shared.call_log import CallLog
 from shared.errors import GatewayError, StreamStalled, UpstreamTimeout, UpstreamUnreachable
-from shared.exchange import BrokenOff
+from shared.exchange import BrokenOff, Stream
 from shared.metering import CALLER_LEFT, UPSTREAM_ERRORS, Meter
 from shared.posts import Attempt
 from shared.upstream import Reply
 
 
-class Media:
-    """One answer. Call `begin`, then iterate it once, and close it on every path."""
+class Media(Stream):
+    """One answer. Call `begin` first."""
 
     def __init__(
         self, reply: Reply, attempt: Attempt, log: CallLog, meter: Meter, idle_timeout_s: float
@@ -22,7 +22,6 @@ class Media:
         self._meter = meter
         self._idle_timeout_s = idle_timeout_s
         self._first = b""
-        self._pieces: AsyncGenerator[bytes, None] | None = None
 
     async def begin(self, within_s: float) -> None:
         """Wait until the first piece is here. Raises UpstreamUnreachable and UpstreamTimeout."""
@@ -36,13 +35,7 @@ class Media:
             raise UpstreamUnreachable("Azure OpenAI's answer is empty. Try again.")
         self._first = first
 
-    def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        self._pieces = self._pass_on()
-        return self._pieces
-
-    async def aclose(self) -> None:
-        if self._pieces:
-            await self._pieces.aclose()
+    async def _release(self) -> None:
         self._close()
 
     async def _pass_on(self) -> AsyncGenerator[bytes, None]:

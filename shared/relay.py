@@ -15,6 +15,7 @@ from shared.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from shared.exchange import Stream
 from shared.metering import CALLER_LEFT, UPSTREAM_ERRORS, Meter, column_of_status, until_stored
 from shared.posts import Attempt, Post
 from shared.sse import DONE, EventStream
@@ -40,8 +41,8 @@ class FirstEventFailed(Exception):
         self.body = json.dumps({"error": error}).encode()
 
 
-class Relay:
-    """One stream. Call `begin`, then iterate it once, and close it on every path.
+class Relay(Stream):
+    """One stream. Call `begin` first.
 
     `keep_alive_s` is the silence after which a comment shows the caller that the stream lives
     (if `may_comment`: some clients break on comments), `idle_timeout_s` that which ends the stream.
@@ -76,7 +77,6 @@ class Relay:
         self._resume = resume
         self._goes_on = False
         self._first = b""
-        self._events: AsyncGenerator[bytes, None] | None = None
         self._next: Relay | None = None
         self.before_end: BeforeEnd | None = None
 
@@ -110,13 +110,7 @@ class Relay:
         if self._stream.first_error:
             raise FirstEventFailed(self._stream.first_error)
 
-    def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        self._events = self._pass_on()
-        return self._events
-
-    async def aclose(self) -> None:
-        if self._events:
-            await self._events.aclose()
+    async def _release(self) -> None:
         if self._next:
             await self._next.aclose()
         self._close()

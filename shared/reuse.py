@@ -11,7 +11,7 @@ from shared.cache import MOST_BYTES, Cache
 from shared.cache_table import Key
 from shared.call_log import CallLog
 from shared.catalogue import Served
-from shared.exchange import Answer, Call
+from shared.exchange import Answer, Call, Stream
 from shared.headers import RawHeaders, stream_to_caller
 from shared.limits import Members, names_one_twice
 from shared.models import MOST_CACHE_AGE_S
@@ -129,23 +129,16 @@ class Reuse:
         )
 
 
-class Recorded:
-    """A stream on its way to the caller. Iterate it once, and close it on every path."""
+class Recorded(Stream):
+    """A stream on its way to the caller."""
 
     def __init__(self, relay: Relay, reuse: Reuse, *, is_bounded: bool) -> None:
         self._relay = relay
         self._reuse = reuse
         self._is_bounded = is_bounded
         self._recording = Recording()
-        self._events: AsyncGenerator[bytes, None] | None = None
 
-    def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        self._events = self._pass_on()
-        return self._events
-
-    async def aclose(self) -> None:
-        if self._events:
-            await self._events.aclose()
+    async def _release(self) -> None:
         await self._relay.aclose()
 
     async def _pass_on(self) -> AsyncGenerator[bytes, None]:
