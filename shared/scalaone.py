@@ -1,6 +1,7 @@
 """The compound key of scalaone's azure-openai-proxy: `RESOURCE_ID:MODEL_MAP:API_KEY[:API_VERSION]`."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from pydantic import SecretStr
@@ -38,11 +39,17 @@ def _parse(candidate: bytes) -> CompoundKey | None:
         return None
     event_key = access.parse_key(api_key.encode())
     if event_key:
-        return CompoundKey(event_key, Wish(resource=resource, model_map=model_map, policy=_POLICY))
+        return CompoundKey(event_key, _wish(resource, model_map))
     if not access.may_be_callers_own(api_key):
         return None
     own = OwnResource("azure", resource.lower(), SecretStr(api_key), version)
     return CompoundKey(None, Wish(own=own, model_map=model_map, policy=_POLICY))
+
+
+@lru_cache(maxsize=1024)
+def _wish(resource: str, model_map: str) -> Wish:
+    """The same one for the same words, so that its plan is made once."""
+    return Wish(resource=resource, model_map=model_map, policy=_POLICY)
 
 
 def _split_version(text: str) -> tuple[str, str]:
