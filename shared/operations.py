@@ -1,7 +1,7 @@
 """The API calls that the gateway forwards."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _SPECIAL = re.compile(r"embed|dall-e|gpt-image|whisper|transcribe|tts", re.IGNORECASE)
 _EMBEDDING = re.compile(r"embed", re.IGNORECASE)
@@ -156,15 +156,8 @@ AUDIO_TRANSCRIPTIONS = Operation(
     answers_media=True,
     only=_HEARING,
 )
-AUDIO_TRANSLATIONS = Operation(
-    name="audio_translations",
-    path="audio/translations",
-    prompt_fields=("file", "prompt"),
-    writes_text=True,
-    final_events=frozenset({"transcript.text.done"}),
-    is_form=True,
-    answers_media=True,
-    only=_HEARING,
+AUDIO_TRANSLATIONS = replace(
+    AUDIO_TRANSCRIPTIONS, name="audio_translations", path="audio/translations"
 )
 OPERATIONS = {
     operation.path: operation

@@ -1,38 +1,35 @@
 """What the timer sets off."""
 
 import logging
+from collections.abc import Awaitable, Callable
 
 from shared import app
+from shared.app import App
 from shared.errors import GatewayError
 
 _logger = logging.getLogger("gateway")
 
 
 async def fold_usage() -> None:
-    """Fold the usage of finished days. What cannot be done now is done the next night."""
-    try:
-        folded = await app.current().fold_usage()
-    except GatewayError as error:
-        _logger.warning("the usage of finished days is not folded: %s", error.message)
-    else:
-        _logger.info("folded %d rows of usage", folded)
+    """Fold the usage of finished days."""
+    await _run("rows of usage folded", App.fold_usage)
 
 
 async def sweep_cache() -> None:
-    """Remove the answers that have expired. What cannot be done now is done the next night."""
-    try:
-        removed = await app.current().sweep_cache()
-    except GatewayError as error:
-        _logger.warning("the cache is not swept: %s", error.message)
-    else:
-        _logger.info("swept %d rows out of the cache", removed)
+    """Remove the answers that have expired."""
+    await _run("rows swept out of the cache", App.sweep_cache)
 
 
 async def forget_responses() -> None:
     """Forget the stored responses that are too old for an upstream to keep them."""
+    await _run("old responses forgotten", App.forget_responses)
+
+
+async def _run(done: str, work: Callable[[App], Awaitable[int]]) -> None:
+    """What cannot be done now is done the next night."""
     try:
-        removed = await app.current().forget_responses()
+        number = await work(app.current())
     except GatewayError as error:
-        _logger.warning("the old responses are not forgotten: %s", error.message)
+        _logger.warning("no %s: %s", done, error.message)
     else:
-        _logger.info("forgot %d responses", removed)
+        _logger.info("%d %s", number, done)
