@@ -6,12 +6,10 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from math import ceil
 
 from pydantic_core import from_json
 
-from shared import routing, usage
+from shared import routing, usage, waits
 from shared.breaker import State
 from shared.call_log import LEFT, Tried
 from shared.errors import (
@@ -37,8 +35,9 @@ from shared.slots import QueueFull, acquire
 from shared.transcript import Transcript
 from shared.typed_stream import stream_of
 from shared.upstream import Reply, Upstream
-from shared.upstream_error import error_of, is_failure, lacks_deployment, lacks_path
+from shared.upstream_error import Missing, missing
 from shared.usage import Usage
+from shared.way import MISCONFIGURED, Way, budget
 
 # A caller waits for a deployment that cools down at most this long, and only if no other can serve.
 _SHORT_WAIT_S = 5.0
@@ -47,15 +46,10 @@ _JITTER_S = 0.25
 # What those are told who find the queue full, or were not served in it in time.
 _QUEUE_RETRY_S = 2.0
 _PARSED_BYTES = 2**18
-# A wait with more digits than this is no wait.
-_DIGITS = 12
 _NOT_FOUND = 404
-_MISCONFIGURED = (401, 403, _NOT_FOUND)
 _TIMED_OUT = 408
 # What tells more of a call's failed attempts: that a deployment is busy, rather than that it refuses our key.
 _RANKS = {429: 2, 401: 0, 403: 0, 404: 0}
-_MOST_ATTEMPTS = 10
-_WAITS = (b"retry-after", b"retry-after-ms", b"x-ms-retry-after-ms")
 _JSON = ((b"content-type", b"application/json"),)
 _logger = logging.getLogger("gateway")
 
@@ -92,41 +86,6 @@ class Failover:
         return await _Search(self, call, legs, outgoing, meter, attendee).run()
 
 
-class _Way:
-    """A leg of the plan, as this call has found it so far."""
-
-    def __init__(self, leg: Leg, post: Post) -> None:
-        self.leg = leg
-        self.post = post
-        self.failures = 0
-        self.is_over = False
-        self.is_hurried = False
-
-    def may_retry(self, status: int) -> bool:
-        """Whether this status calls for another attempt here."""
-        policy = self.leg.policy
-        if policy.retry_on is not None:
-            return status in policy.retry_on
-        return status == 429 or is_failure(status)
-
-    def may_move_on(self, status: int, *, is_callers: bool) -> bool:
-        """Whether this status calls for an attempt elsewhere; the caller's own faults do only if asked."""
-        policy = self.leg.policy
-        if policy.moves_on is not None:
-            return status in policy.moves_on
-        is_ours = status == 429 or is_failure(status) or status in _MISCONFIGURED
-        return is_ours and not is_callers
-
-    def fail(self, status: int) -> None:
-        """Note an attempt that has failed."""
-        retries = self.leg.policy.retries
-        if status == 429 and retries is None:
-            return  # its breaker knows for how long it is busy
-        self.failures += 1
-        if not self.may_retry(status) or self.failures > (1 if retries is None else retries):
-            self.is_over = True
-
-
 class _Search:
     """One call's search for a deployment that answers it. `legs` are in the order of preference."""
 
@@ -142,11 +101,11 @@ class _Search:
         self._settings = failover.settings
         self._upstream = failover.upstream
         self._call = call
-        self._ways = [_Way(leg, failover.posts.of(leg.deployment)) for leg in legs]
+        self._ways = [Way(leg, failover.posts.of(leg.deployment)) for leg in legs]
         self._outgoing = outgoing
         self._meter = meter
         self._attendee = attendee
-        self._attempts_left = _budget(legs, self._settings.max_attempts)
+        self._attempts_left = budget(legs, self._settings.max_attempts)
         self._deadline = time.monotonic() + self._settings.first_byte_timeout_s
         resumes = call.caller.event.resume_streams and call.operation is CHAT_COMPLETIONS
         self._transcript = Transcript() if resumes else None
@@ -176,7 +135,7 @@ class _Search:
         self._call.log.deployment = opened.leg.deployment.key
         return opened.body if isinstance(opened.body, Relay) else None
 
-    async def _next(self) -> _Way | None:
+    async def _next(self) -> Way | None:
         """The way for the next attempt, with a place there; None if none can take it soon."""
         while (left_s := self._deadline - time.monotonic()) > 0:
             now = time.monotonic()
@@ -193,7 +152,7 @@ class _Search:
             way.post.lane.release()
         return None
 
-    async def _place(self, free: Sequence[_Way], timeout_s: float) -> _Way:
+    async def _place(self, free: Sequence[Way], timeout_s: float) -> Way:
         """The first of these that has a place, else the first in which one becomes free."""
         try:
             lanes = list(dict.fromkeys(way.post.lane for way in free))
@@ -217,7 +176,7 @@ class _Search:
         await asyncio.sleep(wait_s + random.uniform(0, _JITTER_S))
         return True
 
-    async def _try(self, way: _Way) -> Opened | None:
+    async def _try(self, way: Way) -> Opened | None:
         """Make an attempt. Returns the answer if the search is over, else notes what went wrong."""
         post, log = way.post, self._call.log
         attempt = Attempt(post, time.monotonic())
@@ -253,7 +212,7 @@ class _Search:
             await asyncio.sleep(random.uniform(0, _JITTER_S * 2 ** (way.failures - 1)))
         return None
 
-    async def _open(self, way: _Way, attempt: Attempt, sent: Sent) -> Opened:
+    async def _open(self, way: Way, attempt: Attempt, sent: Sent) -> Opened:
         """Send the call and wait for its answer: the whole of it, or the beginning of its stream."""
         call, leg = self._call, way.leg
         patience_s, is_last = self._patience(way)
@@ -329,14 +288,14 @@ class _Search:
             resume=self.resume,
         )
 
-    def _patience(self, way: _Way) -> tuple[float, bool]:
+    def _patience(self, way: Way) -> tuple[float, bool]:
         """How long to wait for this one to begin (s), and whether none is left to go to then."""
         own_s, is_last = self._own_patience(way)
         timeout_s = way.leg.policy.timeout_s
         way.is_hurried = timeout_s is not None and timeout_s < own_s
         return (timeout_s if way.is_hurried and timeout_s else own_s), is_last
 
-    def _own_patience(self, way: _Way) -> tuple[float, bool]:
+    def _own_patience(self, way: Way) -> tuple[float, bool]:
         now = time.monotonic()
         left_s = self._deadline - now
         others = self._attempts_left and any(
@@ -349,7 +308,7 @@ class _Search:
             return min(left_s, self._settings.failover_after_s), False
         return left_s / 2, False
 
-    def _is_final(self, way: _Way, attempt: Attempt, opened: Opened, sent: Sent) -> bool:
+    def _is_final(self, way: Way, attempt: Attempt, opened: Opened, sent: Sent) -> bool:
         """Whether this answer ends the search; if not, what it tells is noted."""
         post, status = way.post, opened.status
         if not isinstance(opened.body, bytes):
@@ -357,29 +316,29 @@ class _Search:
         if status == 200:
             attempt.succeeded()
             return True
-        is_callers = _is_callers(status, opened.body)
-        if self._is_misconfigured(status, opened.body):
+        lacks = missing(opened.body) if status == _NOT_FOUND else None
+        is_callers = lacks is Missing.OTHER
+        if self._is_misconfigured(status, lacks):
             self._note_problem(attempt, f"Azure OpenAI answers {status}")
-        elif status != _NOT_FOUND or is_callers:
-            attempt.answered(status, retry_after_s(opened.headers))
+        elif lacks is None or is_callers:
+            attempt.answered(status, waits.asked_for_s(opened.headers))
             learned = post.learned(self._call.operation)
             has_learned = post.learns and learned.learn(status, opened.body, sent.members)
             if has_learned and self._attempts_left:
                 return False
         return status < 400 or self._is_end(way, opened, status, is_callers=is_callers)
 
-    def _is_misconfigured(self, status: int, content: bytes) -> bool:
+    def _is_misconfigured(self, status: int, lacks: Missing | None) -> bool:
         """Whether an answer says that our key, or the deployment's name or address, is wrong.
 
         Not every resource has every operation, but chat completions and embeddings are everywhere.
         """
-        if status != _NOT_FOUND:
-            return status in _MISCONFIGURED
-        error = error_of(content)
+        if lacks is None:
+            return status in MISCONFIGURED
         is_everywhere = self._call.operation in (CHAT_COMPLETIONS, EMBEDDINGS)
-        return lacks_deployment(error) or (is_everywhere and lacks_path(error))
+        return lacks is Missing.DEPLOYMENT or (is_everywhere and lacks is Missing.PATH)
 
-    def _is_end_after(self, way: _Way, attempt: Attempt, error: GatewayError) -> bool:
+    def _is_end_after(self, way: Way, attempt: Attempt, error: GatewayError) -> bool:
         """As `_is_end`, where no answer came. A caller in a hurry tells nothing of a deployment's health."""
         is_silent = isinstance(error, UpstreamTimeout)
         if is_silent and way.is_hurried:
@@ -391,7 +350,7 @@ class _Search:
         return self._is_end(way, error, _TIMED_OUT if is_silent else error.status)
 
     def _is_end(
-        self, way: _Way, what: Opened | GatewayError, status: int, *, is_callers: bool = False
+        self, way: Way, what: Opened | GatewayError, status: int, *, is_callers: bool = False
     ) -> bool:
         """Whether the search ends with this failure, which is noted if it does not."""
         way.fail(status)
@@ -418,29 +377,14 @@ class _Search:
         soonest_s = min((post.breaker.free_at(now) - now for post in posts), default=1.0)
         if isinstance(self._worst, Opened):
             if self._worst.status == 429:
-                self._worst.headers = _with_retry_after(self._worst.headers, soonest_s)
+                self._worst.headers = waits.in_place_of_theirs(self._worst.headers, soonest_s)
             return self._worst
         if self._worst:
             raise self._worst
         if cooling:
             raise _busy(soonest_s)
-        headers = _retry_after(soonest_s)
+        headers = waits.as_headers(soonest_s)
         raise UpstreamUnreachable("Azure OpenAI fails at present. Try again.", headers=headers)
-
-
-def _is_callers(status: int, content: bytes) -> bool:
-    """Whether an answer says that what the caller speaks of is not there."""
-    if status != _NOT_FOUND:
-        return False
-    error = error_of(content)
-    return not (lacks_deployment(error) or lacks_path(error))
-
-
-def _budget(legs: Sequence[Leg], usual: int) -> int:
-    """The attempts that a call has: more than usual if its caller asks for so many retries."""
-    retries = (leg.policy.retries for leg in legs)
-    asked = sum(1 + wanted for wanted in retries if wanted is not None)
-    return max(usual, min(asked, _MOST_ATTEMPTS))
 
 
 def _usage(content: bytes) -> Usage | None:
@@ -452,42 +396,11 @@ def _usage(content: bytes) -> Usage | None:
     return usage.find(content)
 
 
-def retry_after_s(headers: Sequence[tuple[bytes, bytes]]) -> float | None:
-    """The wait that an answer's headers ask for, in seconds, by any of the three that Azure sends."""
-    found = {name.lower(): value.decode("latin-1").strip() for name, value in headers}
-    for name in (b"retry-after-ms", b"x-ms-retry-after-ms"):
-        if _is_number(found.get(name, "")):
-            return int(found[name]) / 1000
-    text = found.get(b"retry-after", "")
-    if _is_number(text):
-        return float(text)
-    try:
-        return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
-    except ValueError:
-        return None
-
-
-def _is_number(text: str) -> bool:
-    return text.isdecimal() and len(text) <= _DIGITS
-
-
-def _busy(retry_after: float) -> UpstreamBusy:
+def _busy(wait_s: float) -> UpstreamBusy:
     return UpstreamBusy(
         "All deployments of this model are busy. Try again later.",
-        headers=_retry_after(retry_after),
+        headers=waits.as_headers(wait_s),
     )
-
-
-def _retry_after(seconds: float) -> dict[str, str]:
-    seconds = max(seconds, 0.001)
-    return {"retry-after": str(ceil(seconds)), "retry-after-ms": str(ceil(seconds * 1000))}
-
-
-def _with_retry_after(
-    headers: Sequence[tuple[bytes, bytes]], seconds: float
-) -> Sequence[tuple[bytes, bytes]]:
-    ours = [(name.encode(), value.encode()) for name, value in _retry_after(seconds).items()]
-    return [header for header in headers if header[0].lower() not in _WAITS] + ours
 
 
 def _is_azure_sdk(headers: Sequence[tuple[bytes, bytes]]) -> bool:

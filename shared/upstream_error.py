@@ -2,6 +2,7 @@
 
 import json
 import re
+from enum import Enum, auto
 from typing import Any
 
 Error = dict[str, Any]
@@ -55,11 +56,19 @@ def is_failure(status: int) -> bool:
     return status >= 500 or status == _TIMED_OUT
 
 
-def lacks_deployment(error: Error) -> bool:
-    """Whether a 404 says that the deployment, or its model, is not there."""
-    return str(error.get("code")).replace("_", "").lower() in _NO_DEPLOYMENT
+class Missing(Enum):
+    """What a 404 says is not there: the deployment or its model, anything at this address, or something
+    that the caller speaks of."""
+
+    DEPLOYMENT = auto()
+    PATH = auto()
+    OTHER = auto()
 
 
-def lacks_path(error: Error) -> bool:
-    """Whether a 404 says no more than that: there is nothing at the address that was called."""
-    return not error or str(error.get("code")) == "404"
+def missing(content: bytes) -> Missing:
+    """What is missing, by the body of a 404."""
+    error = error_of(content)
+    code = str(error.get("code")).replace("_", "").lower()
+    if code in _NO_DEPLOYMENT:
+        return Missing.DEPLOYMENT
+    return Missing.PATH if not error or code == "404" else Missing.OTHER

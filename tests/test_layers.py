@@ -17,6 +17,7 @@ LAYERS = [
     ["cache", "quotas", "ledger", "folding", "presence", "worker"],
     ["cache_table", "usage_table", "quota_table"],
     ["tables", "credentials"],
+    ["way"],
     ["posts", "outgoing", "planning", "routing", "transcript", "replay"],
     ["catalogue", "parameters", "exchange", "slots", "breaker"],
     ["scalaone", "portkey"],
@@ -24,6 +25,7 @@ LAYERS = [
     ["typed_stream", "form"],
     [
         "upstream_error",
+        "waits",
         "plan",
         "limits",
         "access",

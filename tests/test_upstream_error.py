@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.upstream_error import error_of, lacks_deployment, lacks_path, status_of
+from shared.upstream_error import Missing, missing, status_of
 
 QUOTING = "The prompt 'is it overloaded?' cannot be answered."
 
@@ -60,19 +60,18 @@ def test_an_error_has_the_status_it_would_have_had(error: dict[str, Any], status
 
 
 @pytest.mark.parametrize(
-    ("body", "deployment", "path"),
+    ("body", "what"),
     [
-        (b'{"error": {"code": "DeploymentNotFound", "message": "x"}}', True, False),
-        (b'{"error": {"code": "deployment_not_found"}}', True, False),
-        (b'{"error": {"code": "model_not_found", "param": null}}', True, False),
-        (b'{"error": {"code": null, "message": "DeploymentNotFound"}}', False, False),
-        (b'{"error": {"code": "404", "message": "Resource not found"}}', False, True),
-        (b'{"detail": "Not Found"}', False, True),
-        (b"<html>", False, True),
-        (b"", False, True),
+        (b'{"error": {"code": "DeploymentNotFound", "message": "x"}}', Missing.DEPLOYMENT),
+        (b'{"error": {"code": "deployment_not_found"}}', Missing.DEPLOYMENT),
+        (b'{"error": {"code": "model_not_found", "param": null}}', Missing.DEPLOYMENT),
+        (b'{"error": {"code": null, "message": "DeploymentNotFound"}}', Missing.OTHER),
+        (b'{"error": {"code": "404", "message": "Resource not found"}}', Missing.PATH),
+        (b'{"detail": "Not Found"}', Missing.PATH),
+        (b"<html>", Missing.PATH),
+        (b"", Missing.PATH),
     ],
     ids=str,
 )
-def test_a_404_tells_what_is_not_there(body: bytes, deployment: bool, path: bool) -> None:
-    error = error_of(body)
-    assert (lacks_deployment(error), lacks_path(error)) == (deployment, path)
+def test_a_404_tells_what_is_not_there(body: bytes, what: Missing) -> None:
+    assert missing(body) is what

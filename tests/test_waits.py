@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.failover import retry_after_s
+from shared.waits import asked_for_s
 
 
 @pytest.mark.parametrize(
@@ -22,4 +22,4 @@ from shared.failover import retry_after_s
 def test_the_wait_is_read_where_there_is_one(
     name: bytes, value: bytes, expected: float | None
 ) -> None:
-    assert retry_after_s([(name, value)]) == expected
+    assert asked_for_s([(name, value)]) == expected
