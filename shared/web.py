@@ -1,7 +1,7 @@
 """Requests in, responses and error bodies out; the only module that knows FastAPI."""
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 from fastapi import Request, Response
@@ -107,22 +107,24 @@ async def _health() -> Answer:
 async def _read_body(request: Request, operation: Operation, limit: int) -> bytes | Form:
     """The body, never more than `limit` bytes of it. Raises RequestTooLarge, BadRequest, CallerLeft."""
     if not operation.is_form:
-        return b"".join([chunk async for chunk in _chunks(request, limit)])
+        chunks: list[bytes] = []
+        await _receive(request, limit, chunks.append)
+        return b"".join(chunks)
     reader = FormReader(
         request.headers.get("content-type", ""),
         numbers=operation.multipliers,
         switches=("stream",),
     )
     try:
-        async for chunk in _chunks(request, limit):
-            reader.feed(chunk)
+        await _receive(request, limit, reader.feed)
         return reader.finish()
     except BaseException:
         reader.close()
         raise
 
 
-async def _chunks(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+async def _receive(request: Request, limit: int, take: Callable[[bytes], None]) -> None:
+    """Hand on the body's chunks as they come."""
     size = 0
     while True:
         message = await request.receive()
@@ -134,7 +136,7 @@ async def _chunks(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
             raise RequestTooLarge(
                 f"The request body is larger than {limit:,} bytes, the most allowed."
             )
-        yield chunk
+        take(chunk)
         if not message.get("more_body", False):
             return
 
