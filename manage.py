@@ -30,6 +30,7 @@ from local import (
     display,
     options,
     plan_command,
+    removal,
     resource_commands,
     usage_display,
     usage_report,
@@ -198,12 +199,7 @@ def disable(code: options.Code, as_json: options.AsJson = False) -> None:
 @events.command()
 def remove(code: options.Code, yes: options.Yes = False, as_json: options.AsJson = False) -> None:
     """Delete an event for good, with all that was counted of its use, and its cache."""
-    if not yes and not sys.stdin.isatty():
-        wrong("it is needed where stdin is no terminal to ask at", "--yes")
-    with suppress(ConfigurationError):  # a row that is there, and that removing is the cure of
-        _in_store(_get, code)
-    if not yes:
-        typer.confirm(f"Remove {code} for good?", abort=True, err=True)
+    removal.confirm(code, yes, lambda: _in_store(_get, code))
     with_tables(lambda tables: _remove(tables, code))
     display.print_out({"code": code, "removed": True}, f"Removed {code}.", as_json)
 

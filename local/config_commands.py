@@ -1,11 +1,10 @@
 """What an organiser does with the configs that Portkey's clients name: `manage.py configs`."""
 
-import sys
 from typing import TextIO
 
 import typer
 
-from local import options
+from local import options, removal
 from local.config_display import print_config, print_configs
 from local.display import complain, print_out
 from local.options import wrong
@@ -69,11 +68,7 @@ def remove(
     name: options.ConfigName, yes: options.Yes = False, as_json: options.AsJson = False
 ) -> None:
     """Delete a config for good; calls that name it are refused then."""
-    if not yes and not sys.stdin.isatty():
-        wrong("it is needed where stdin is no terminal to ask at", "--yes")
-    with_tables(lambda tables: _find(Configs(tables), name))
-    if not yes:
-        typer.confirm(f"Remove {name} for good?", abort=True, err=True)
+    removal.confirm(name, yes, lambda: with_tables(lambda tables: _find(Configs(tables), name)))
     with_tables(lambda tables: Configs(tables).remove(name))
     print_out({"name": name, "removed": True}, f"Removed {name}.", as_json)
 

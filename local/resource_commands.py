@@ -1,15 +1,13 @@
 """What an organiser does with resources, the accounts that calls go to: `manage.py resources`."""
 
 import os
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from http.client import HTTPException
 from typing import Any
 
 import typer
 
-from local import health, options, resource_check
+from local import health, options, removal, resource_check
 from local.display import complain, print_out
 from local.options import wrong
 from local.resource_check import Outcome
@@ -93,12 +91,7 @@ def remove(
     name: options.ResourceName, yes: options.Yes = False, as_json: options.AsJson = False
 ) -> None:
     """Delete a resource for good; calls under way there end as they would."""
-    if not yes and not sys.stdin.isatty():
-        wrong("it is needed where stdin is no terminal to ask at", "--yes")
-    with suppress(ConfigurationError):  # a row that is there, and that removing is the cure of
-        with_tables(lambda tables: _get(Resources(tables), name))
-    if not yes:
-        typer.confirm(f"Remove {name} for good?", abort=True, err=True)
+    removal.confirm(name, yes, lambda: with_tables(lambda tables: _get(Resources(tables), name)))
     with_tables(lambda tables: Resources(tables).remove(name))
     print_out({"name": name, "removed": True}, f"Removed {name}.", as_json)
 
