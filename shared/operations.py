@@ -57,6 +57,11 @@ class Operation:
     only: re.Pattern[str] | None = None
     never: re.Pattern[str] | None = None
 
+    @property
+    def streams(self) -> bool:
+        """Whether its answer can be a stream."""
+        return self.tells_usage_if_asked or bool(self.final_events)
+
     def fits(self, names: str) -> bool:
         if self.only:
             return bool(self.only.search(names))

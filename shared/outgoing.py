@@ -36,7 +36,7 @@ class Outgoing:
         self._body = body
         self._members = members
         self._each = each
-        self.is_stream = members.get("stream") is True
+        self.is_stream = operation.streams and members.get("stream") is True
 
     def to(self, deployment: Deployment, change: Change, params: Mapping[str, Any]) -> Sent:
         """The body for this deployment, with these members in place of the caller's.

@@ -1,5 +1,6 @@
 """One forwarded call, from top to bottom: check, choose, reserve, forward, settle."""
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial, reduce
 
@@ -101,9 +102,11 @@ class Proxy:
         """Charge a document, and note whose it is where it can be asked for again."""
         used = opened.usage or meter.estimate(len(content), events=1)
         pending = meter.charge(used)  # before all that takes time: the caller may leave meanwhile
-        if call.operation.is_stored:
-            await self._stored.keep_document(call, opened.leg, members, content, used)
-        await until_stored(pending)
+        if not call.operation.is_stored:
+            await until_stored(pending)
+            return
+        kept = self._stored.keep_document(call, opened.leg, members, content, used)
+        await asyncio.gather(kept, until_stored(pending))
 
     async def _choose(self, call: Call, members: limits.Members) -> Served:
         """What serves this call; an Azure path decides whatever the body says. Raises NotFound."""

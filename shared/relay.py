@@ -147,9 +147,11 @@ class Relay(Stream):
             last = self._last(self._stream.finish())
             used = self._usage()
             pending = self._charge(used)
+            stored = until_stored(pending)
             if self.before_end:
-                await self.before_end(self._stream.document, used)
-            await until_stored(pending)
+                await asyncio.gather(self.before_end(self._stream.document, used), stored)
+            else:
+                await stored
             yield last
             with suppress(StreamCut):  # read to its end, the connection can serve another call
                 if await self._reply.next_chunk(_END_WITHIN_S) == DONE:

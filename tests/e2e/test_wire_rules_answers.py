@@ -93,6 +93,15 @@ def test_rule_22_a_document_instead_of_a_stream_is_an_error(http: httpx.Client) 
     assert error_of(response)["code"] == "upstream_not_a_stream"
 
 
+def test_rule_22_what_is_never_a_stream_is_answered_although_one_was_asked_for(
+    http: httpx.Client,
+) -> None:
+    response = http.post(EMBEDDINGS, headers=EVENT_CODE, json={"input": "hi", "stream": True})
+    assert response.status_code == 200
+    assert response.headers["x-gateway-attempts"] == "1"
+    assert response.json()["data"][0]["embedding"]
+
+
 @pytest.mark.parametrize(
     ("model", "status"),
     [("sim-429", 429), ("sim-500", 500), ("sim-reset", 502), ("sim-empty", 502)],
